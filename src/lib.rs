@@ -1,0 +1,19 @@
+//! etcd-monitor: scheduled jobs that watch etcd clusters, keep the history as Parquet in object storage,
+//! evaluate alert rules, notify people and publish a static report site.
+//!
+//! `jobs/` says what runs and when; the modules here say how. They meet in the store only.
+//! `docs/architecture.md` has the map, the direction of dependencies and the walkthroughs.
+
+pub mod alert;
+pub mod config;
+pub mod deliver;
+pub mod discover;
+pub mod etcd;
+pub mod model;
+pub mod probe;
+pub mod promql;
+pub mod report;
+pub mod rules;
+pub mod run;
+pub mod store;
+pub mod watch;

@@ -1,0 +1,35 @@
+//! The nouns of the product and the one interface to time series.
+//!
+//! Owns: names, labels, samples, readings, events, findings, incidents, job runs, units, and the
+//! [`SeriesSource`] trait that the PromQL evaluator reads from.
+//! Refuses: I/O, async, the clock, the environment. Every time is an argument, in milliseconds since
+//! the Unix epoch (UTC).
+
+mod event;
+mod finding;
+mod incident;
+mod job_run;
+mod labels;
+mod matcher;
+mod name;
+mod reading;
+mod secret;
+mod series;
+pub mod unit;
+
+pub use event::{Event, EventKind, Severity};
+pub use finding::{Finding, FindingState};
+pub use incident::{Incident, IncidentState};
+pub use job_run::{JobRun, Outcome};
+pub use labels::{Label, Labels, LabelsError, METRIC_NAME};
+pub use matcher::{MatchOp, Matcher, MatcherError};
+pub use name::{ClusterId, ClusterName, Instance, MemberId, NameError};
+pub use reading::{
+    Alarm, ErrorKind, MemberReading, MemberStatus, ReadProbe, Reading, ReadingError, ReadingRow, Role,
+    Scrape, ScrapedSample, StatusSource,
+};
+pub use secret::SecretRef;
+pub use series::{
+    Joined, STALE_MARKER_BITS, Selection, Series, SeriesSet, SeriesSource, SourceError, is_stale_marker,
+    stale_marker,
+};

@@ -1,0 +1,64 @@
+//! An incident: the findings of one fingerprint joined over time. The transitions are in `alert`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Labels, Severity};
+
+/// Where an incident stands. PENDING is not a state of an incident: it starts at FIRING.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum IncidentState {
+    Firing,
+    Acked,
+    /// Its evaluation is incomplete: silence is not health, so it neither fires anew nor resolves.
+    Unknown,
+    Resolved,
+}
+
+impl IncidentState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Firing => "FIRING",
+            Self::Acked => "ACKED",
+            Self::Unknown => "UNKNOWN",
+            Self::Resolved => "RESOLVED",
+        }
+    }
+
+    /// Everything but RESOLVED.
+    pub fn is_active(self) -> bool {
+        self != Self::Resolved
+    }
+}
+
+/// One state of one incident, as its sequence holds it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    pub fingerprint: String,
+    /// Counts how often this fingerprint has fired, from 1: the key of one firing-to-resolved story.
+    pub episode: u64,
+    pub state: IncidentState,
+    pub group: String,
+    pub alert: String,
+    pub severity: Severity,
+    pub labels: Labels,
+    pub annotations: BTreeMap<String, String>,
+    /// The expression's value when the state was entered.
+    pub value: f64,
+    /// When the condition began to hold (before `for`), ms since the epoch.
+    pub active_since_ms: i64,
+    /// When this episode fired.
+    pub fired_ms: i64,
+    /// When this state was entered.
+    pub changed_ms: i64,
+    /// Why it is RESOLVED or UNKNOWN, where that is not plain ("member removed", "no data from …").
+    pub reason: Option<String>,
+}
+
+impl Incident {
+    pub fn cluster(&self) -> Option<&str> {
+        self.labels.get("cluster")
+    }
+}

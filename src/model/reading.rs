@@ -1,0 +1,295 @@
+//! A reading: one health collection of one cluster. What could not be read is an error inside it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ClusterId, ClusterName, Instance, Labels, MemberId};
+
+/// One health collection of one cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    pub cluster: ClusterName,
+    /// When the collection started, ms since the epoch, UTC.
+    pub ts_ms: i64,
+    pub duration_ms: u64,
+    /// The id most members agree on.
+    pub cluster_id: Option<ClusterId>,
+    /// One entry per configured or discovered member, sorted by instance, unreachable ones too.
+    pub members: Vec<MemberReading>,
+    pub alarms: Vec<Alarm>,
+    /// What went wrong for the cluster as a whole (a member's own errors are in its entry).
+    pub errors: Vec<ReadingError>,
+}
+
+impl Reading {
+    /// Voting members that answered, and voting members in all (learners do not vote).
+    pub fn voters(&self) -> (usize, usize) {
+        let voting = || self.members.iter().filter(|m| m.is_learner != Some(true));
+        (voting().filter(|m| m.reachable()).count(), voting().count())
+    }
+
+    /// Whether a majority of voting members answered, or a linearizable read succeeded (which proves it).
+    pub fn has_quorum(&self) -> bool {
+        let (up, all) = self.voters();
+        up > all / 2 || self.members.iter().any(|m| m.linearizable_read.as_ref().is_some_and(|r| r.ok))
+    }
+
+    /// The leader at the highest term any member reports.
+    pub fn leader(&self) -> Option<(MemberId, u64)> {
+        self.members
+            .iter()
+            .filter_map(|m| m.status.as_ref())
+            .filter_map(|s| s.leader.map(|leader| (leader, s.raft_term)))
+            .max_by_key(|(_, term)| *term)
+    }
+
+    /// The entry of the leader, if it is among the members read.
+    pub fn leader_member(&self) -> Option<&MemberReading> {
+        let (leader, _) = self.leader()?;
+        self.members.iter().find(|m| m.member_id == Some(leader))
+    }
+}
+
+/// What one member said, or why it did not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemberReading {
+    pub instance: Instance,
+    /// `None` until the member itself or the member list names it.
+    pub member_id: Option<MemberId>,
+    pub name: Option<String>,
+    pub is_learner: Option<bool>,
+    /// When this member's part started, ms since the epoch, UTC.
+    pub ts_ms: i64,
+    pub duration_ms: u64,
+    pub status: Option<MemberStatus>,
+    pub linearizable_read: Option<ReadProbe>,
+    pub serializable_read: Option<ReadProbe>,
+    /// The answer of `/health`, where it was asked.
+    pub health: Option<bool>,
+    /// `None` when `/metrics` was not due or not configured; a failed scrape is one with an error.
+    pub scrape: Option<Scrape>,
+    pub errors: Vec<ReadingError>,
+}
+
+impl MemberReading {
+    /// Whether the member answered anything at all in this reading.
+    pub fn reachable(&self) -> bool {
+        self.status.is_some()
+            || self.health.is_some()
+            || self.linearizable_read.as_ref().is_some_and(|r| r.ok)
+            || self.serializable_read.as_ref().is_some_and(|r| r.ok)
+            || self.scrape.as_ref().is_some_and(|s| s.ok)
+    }
+
+    pub fn role(&self) -> Role {
+        match (&self.status, self.member_id) {
+            _ if self.is_learner == Some(true) => Role::Learner,
+            (Some(status), Some(id)) if status.leader == Some(id) => Role::Leader,
+            (Some(_), Some(_)) => Role::Follower,
+            _ => Role::Unknown,
+        }
+    }
+}
+
+impl Reading {
+    /// The rows of the `readings` table: one per member.
+    pub fn rows(&self) -> Vec<ReadingRow> {
+        self.members.iter().map(|member| self.row(member)).collect()
+    }
+
+    fn row(&self, member: &MemberReading) -> ReadingRow {
+        let status = member.status.as_ref();
+        ReadingRow {
+            cluster: self.cluster.clone(),
+            cluster_id: self.cluster_id,
+            instance: member.instance.clone(),
+            member_id: member.member_id,
+            name: member.name.clone(),
+            ts_ms: self.ts_ms,
+            duration_ms: member.duration_ms,
+            reachable: member.reachable(),
+            errors: member.errors.iter().chain(&self.errors).cloned().collect(),
+            version: status.map(|s| s.version.clone()).filter(|v| !v.is_empty()),
+            role: member.role(),
+            is_learner: member.is_learner,
+            raft_term: status.map(|s| s.raft_term),
+            leader: status.and_then(|s| s.leader),
+            raft_index: status.map(|s| s.raft_index),
+            raft_applied_index: status.map(|s| s.raft_applied_index),
+            db_size_bytes: status.map(|s| s.db_size_bytes),
+            db_size_in_use_bytes: status.map(|s| s.db_size_in_use_bytes),
+            quota_bytes: status.and_then(|s| s.quota_bytes),
+            alarms: self
+                .alarms
+                .iter()
+                .filter(|alarm| alarm.member_id.is_none() || alarm.member_id == member.member_id)
+                .map(|alarm| alarm.kind.clone())
+                .collect(),
+        }
+    }
+}
+
+/// One member at one reading, as the `readings` table keeps it. What is not known is absent, never zero.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadingRow {
+    pub cluster: ClusterName,
+    pub cluster_id: Option<ClusterId>,
+    pub instance: Instance,
+    pub member_id: Option<MemberId>,
+    pub name: Option<String>,
+    /// The reading's start: equal for all members of one reading.
+    pub ts_ms: i64,
+    pub duration_ms: u64,
+    pub reachable: bool,
+    /// The member's own errors, then those of the cluster as a whole.
+    pub errors: Vec<ReadingError>,
+    pub version: Option<String>,
+    pub role: Role,
+    pub is_learner: Option<bool>,
+    pub raft_term: Option<u64>,
+    pub leader: Option<MemberId>,
+    pub raft_index: Option<u64>,
+    pub raft_applied_index: Option<u64>,
+    pub db_size_bytes: Option<u64>,
+    pub db_size_in_use_bytes: Option<u64>,
+    pub quota_bytes: Option<u64>,
+    /// Kinds of the active alarms that name this member (or no member).
+    pub alarms: Vec<String>,
+}
+
+/// A member's part in raft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Leader,
+    Follower,
+    Learner,
+    Unknown,
+}
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::Learner => "learner",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Where a [`MemberStatus`] came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StatusSource {
+    /// The Maintenance.Status RPC.
+    Rpc,
+    /// `/metrics`, because the RPC was denied; fields that it lacks are empty.
+    Metrics,
+}
+
+/// A member's view of itself and of raft.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    pub source: StatusSource,
+    pub version: String,
+    pub db_size_bytes: u64,
+    pub db_size_in_use_bytes: u64,
+    /// From Status on 3.6+, else from `etcd_server_quota_backend_bytes`.
+    pub quota_bytes: Option<u64>,
+    /// `None` while the member knows no leader (id 0 on the wire).
+    pub leader: Option<MemberId>,
+    pub raft_term: u64,
+    pub raft_index: u64,
+    pub raft_applied_index: u64,
+    pub revision: Option<i64>,
+    /// Status.errors: alarms and `etcdserver: no leader` as the member words them.
+    pub errors: Vec<String>,
+}
+
+/// One read of a key as a probe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadProbe {
+    /// True also when the read was refused for missing rights: the member had to ask the quorum to know.
+    pub ok: bool,
+    pub seconds: f64,
+}
+
+/// An active alarm.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Alarm {
+    /// `NOSPACE`, `CORRUPT`, or the number etcd gave.
+    pub kind: String,
+    pub member_id: Option<MemberId>,
+}
+
+/// One fetch of a member's `/metrics`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scrape {
+    /// The scrape's start, ms since the epoch, UTC: the time of all its samples.
+    pub ts_ms: i64,
+    pub duration_seconds: f64,
+    /// False when nothing usable came; then `samples` is empty.
+    pub ok: bool,
+    /// Decoded size.
+    pub body_bytes: u64,
+    pub samples: Vec<ScrapedSample>,
+    /// Series cut off by the cap or by drop rules.
+    pub dropped_series: u64,
+}
+
+/// One sample as scraped: labels with `__name__`, without `cluster`, `instance` and `job`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScrapedSample {
+    pub labels: Labels,
+    pub value: f64,
+}
+
+/// What kind of failure a [`ReadingError`] is; alerts and pages group by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// Refused, reset, unresolvable.
+    Unreachable,
+    Timeout,
+    /// Handshake failed: unknown CA, wrong name, expired or missing certificate.
+    Tls,
+    /// Wrong user name or password, or a missing login.
+    Auth,
+    /// Logged in, but the user lacks a right.
+    Denied,
+    /// The member belongs to another cluster than its peers.
+    WrongCluster,
+    /// The answer is not what etcd sends.
+    Malformed,
+    /// Larger than the cap.
+    TooLarge,
+    Other,
+}
+
+impl ErrorKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::Auth => "auth",
+            Self::Denied => "denied",
+            Self::WrongCluster => "wrong-cluster",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too-large",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// A failure met while reading; the reading goes on without that part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadingError {
+    pub kind: ErrorKind,
+    /// What was tried: `status`, `member-list`, `alarms`, `linearizable-read`, `metrics`, `health`, `connect`.
+    pub during: String,
+    /// One line for people; names the endpoint, never a secret.
+    pub message: String,
+    /// For [`ErrorKind::Denied`]: the right that is missing, in etcd's words.
+    pub missing_right: Option<String>,
+}
