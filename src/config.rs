@@ -1,1 +1,4 @@
-//! Placeholder until the module lands.
+//! TOML → typed values, with environment overrides; secrets resolved late.
+
+mod document;
+pub use document::{ConfigError, ConfigErrors, Document};
