@@ -102,7 +102,7 @@ impl<'i> Document<'i> {
     pub fn section<T: DeserializeOwned + Default>(&mut self, key: &str) -> T {
         match self.table.remove(key) {
             None => T::default(),
-            Some(value) => self.typed(key.to_owned(), value).unwrap_or_default(),
+            Some(value) => self.typed(key, value).unwrap_or_default(),
         }
     }
 
@@ -118,7 +118,7 @@ impl<'i> Document<'i> {
         let mut elements = Vec::new();
         for (n, value) in array.into_iter().enumerate() {
             let line = self.line(value.span().start);
-            if let Some(element) = self.typed(format!("{key}[{n}]"), value) {
+            if let Some(element) = self.typed(&format!("{key}[{n}]"), value) {
                 elements.push((line, element));
             }
         }
@@ -136,7 +136,7 @@ impl<'i> Document<'i> {
         let mut named = Vec::new();
         for (name, value) in table {
             let (line, name) = (self.line(name.span().start), name.into_inner().into_owned());
-            if let Some(element) = self.typed(format!("{key}.{name}"), value) {
+            if let Some(element) = self.typed(&format!("{key}.{name}"), value) {
                 named.push((name, line, element));
             }
         }
@@ -163,13 +163,13 @@ impl<'i> Document<'i> {
         });
     }
 
-    fn typed<T: DeserializeOwned>(&mut self, key: String, value: Spanned<DeValue<'i>>) -> Option<T> {
+    fn typed<T: DeserializeOwned>(&mut self, key: &str, value: Spanned<DeValue<'i>>) -> Option<T> {
         let start = value.span().start;
         match T::deserialize(value.into_deserializer()) {
             Ok(value) => Some(value),
             Err(error) => {
                 let at = error.span().map_or(start, |span| if span.end == 0 { start } else { span.start });
-                self.report(Some(at), &key, error.message());
+                self.report(Some(at), key, error.message());
                 None
             }
         }
