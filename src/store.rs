@@ -1,1 +1,25 @@
-//! Placeholder until the module lands.
+//! The store: object storage as the only database, behind one handle.
+//!
+//! Owns: every key ([`key`]), write-once objects, create-only [`sequence`]s, the run [`ledger`], the
+//! Parquet tables, their compaction, retention and verification.
+//! Refuses: editing an object (the report site alone is overwritten, whole), leases, coordination by wall
+//! clock, and knowing what the rows mean.
+//!
+//! One rule carries the rest: an object is created once ([`Store::create`]), and a race for a key has one
+//! winner on every supported backend. `docs/storage-format.md` is the contract for other readers.
+
+mod backend;
+mod config;
+mod error;
+pub mod heartbeat;
+pub mod key;
+pub mod ledger;
+mod object;
+pub mod sequence;
+mod writer;
+
+pub use config::{RetentionConfig, S3Config, StoreConfig};
+pub use error::StoreError;
+pub use key::Key;
+pub use object::{Create, Entry, Store};
+pub use writer::Writer;

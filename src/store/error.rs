@@ -1,0 +1,114 @@
+//! What can go wrong in the store, and where.
+
+use std::error::Error as StdError;
+use std::io;
+
+use arrow::error::ArrowError;
+use parquet::errors::ParquetError;
+
+/// A failure of the store. `key` is the object's key relative to the store's root.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("store url {url:?} is not usable: {reason}")]
+    Url { url: String, reason: String },
+    #[error("open store {url}")]
+    Open { url: String, source: object_store::Error },
+    #[error("{action} {key}: no space left in the store")]
+    Full { action: &'static str, key: String, source: object_store::Error },
+    #[error("{action} {key}: not permitted; the user that runs this needs read and write rights there")]
+    Denied { action: &'static str, key: String, source: object_store::Error },
+    #[error("{action} {key}: the disk or file system under the store failed")]
+    Disk { action: &'static str, key: String, source: object_store::Error },
+    #[error("{action} {key}")]
+    Object { action: &'static str, key: String, source: object_store::Error },
+    #[error("{key} exists but could not be read back to see who wrote it")]
+    Vanished { key: String },
+    #[error("{key} does not hold what its key says: {reason}")]
+    Body { key: String, reason: String },
+    #[error("table file {key}")]
+    Parquet { key: String, source: ParquetError },
+    #[error("columns of {key}")]
+    Arrow { key: String, source: ArrowError },
+    #[error("{key} has format version {found:?}; this program reads up to {newest}")]
+    Format { key: String, found: Option<String>, newest: u32 },
+    #[error("the selection needs more than {limit} samples in memory")]
+    TooManySamples { limit: usize },
+    #[error("{key}: files kept changing while it was read")]
+    Moving { key: String },
+}
+
+impl StoreError {
+    /// Names the cause where the operating system says it plainly.
+    pub(super) fn object(action: &'static str, key: impl Into<String>, source: object_store::Error) -> Self {
+        let key = key.into();
+        match io_error(&source).map(|error| (error.kind(), error.raw_os_error())) {
+            Some((io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _)) => {
+                Self::Full { action, key, source }
+            }
+            Some((io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem, _)) => {
+                Self::Denied { action, key, source }
+            }
+            Some((_, Some(EIO))) => Self::Disk { action, key, source },
+            _ if matches!(
+                source,
+                object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
+            ) =>
+            {
+                Self::Denied { action, key, source }
+            }
+            _ => Self::Object { action, key, source },
+        }
+    }
+
+    /// Whether the object was not there (any more).
+    pub(super) fn is_not_found(&self) -> bool {
+        match self {
+            Self::Object { source: object_store::Error::NotFound { .. }, .. } => true,
+            Self::Parquet { source, .. } => {
+                let mut cause = StdError::source(source);
+                while let Some(error) = cause {
+                    if let Some(inner) = error.downcast_ref::<Self>() {
+                        return inner.is_not_found();
+                    }
+                    if matches!(error.downcast_ref(), Some(object_store::Error::NotFound { .. })) {
+                        return true;
+                    }
+                    cause = error.source();
+                }
+                false
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Linux' number of "input/output error", for which `io::ErrorKind` has no name.
+const EIO: i32 = 5;
+
+fn io_error(error: &object_store::Error) -> Option<&io::Error> {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operating_systems_reason_is_named() {
+        for (errno, expected) in [(28, "no space left"), (13, "not permitted"), (5, "disk or file system")] {
+            let source = object_store::Error::Generic {
+                store: "LocalFileSystem",
+                source: Box::new(io::Error::from_raw_os_error(errno)),
+            };
+            let text = StoreError::object("create", "a/b", source).to_string();
+            assert!(text.contains(expected) && text.contains("a/b"), "{errno}: {text}");
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Every key of the store: built here, taken apart here, written nowhere else.
+//!
+//! Text from outside (job names, group keys) is escaped into one path segment of `A-Z a-z 0-9 . -`, with
+//! `_` as the escape, which every backend keeps as it is.
+
+use std::fmt;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use ring::digest;
+use serde::{Deserialize, Serialize};
+
+/// The key of one object, relative to the store's root.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key(String);
+
+impl Key {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A key as a listing of the store gave it.
+    pub(super) fn listed(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The last segment.
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+
+    /// The segments from the root on.
+    pub fn segments(&self) -> Vec<&str> {
+        self.0.split('/').collect()
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A folder of keys, without a slash at the end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Prefix(String);
+
+impl Prefix {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn listed(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// All incidents: `state/incidents`.
+    pub fn incidents() -> Self {
+        Self("state/incidents".to_owned())
+    }
+
+    /// All notification groups: `state/groups`.
+    pub fn groups() -> Self {
+        Self("state/groups".to_owned())
+    }
+
+    /// All evaluations of one rule group, named by slot.
+    pub fn evaluations(group: &str) -> Self {
+        Self(format!("state/eval/{}", segment(group)))
+    }
+
+    /// Receipts of one group's transition.
+    pub fn receipts(group_key: &str, seq: u64) -> Self {
+        Self(format!("state/receipts/{}/{seq:020}", segment(group_key)))
+    }
+
+    /// Claims on one group's transition.
+    pub fn claims(group_key: &str, seq: u64) -> Self {
+        Self(format!("state/claims/{}/{seq:020}", segment(group_key)))
+    }
+
+    /// The whole run ledger.
+    pub fn runs() -> Self {
+        Self("state/runs".to_owned())
+    }
+
+    pub(super) fn runs_of(job: &str, shard: &str, slot_ms: i64) -> Self {
+        Self(format!("state/runs/{}/{}/{}", segment(job), segment(shard), instant(slot_ms)))
+    }
+
+    pub(super) fn watch(shard: &str) -> Self {
+        Self(format!("state/watch/{}", segment(shard)))
+    }
+
+    /// The published report site.
+    pub fn site() -> Self {
+        Self("site".to_owned())
+    }
+
+    /// All state objects.
+    pub fn state() -> Self {
+        Self("state".to_owned())
+    }
+}
+
+/// Where a create-only sequence lives: its objects are `{sequence}/{number}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SequenceKey(pub(super) Prefix);
+
+impl SequenceKey {
+    pub fn incident(fingerprint: &str) -> Self {
+        Self(Prefix(format!("state/incidents/{}", segment(fingerprint))))
+    }
+
+    pub fn group(group_key: &str) -> Self {
+        Self(Prefix(format!("state/groups/{}", segment(group_key))))
+    }
+
+    pub fn prefix(&self) -> &Prefix {
+        &self.0
+    }
+
+    /// The last segment of the sequence's folder, escaped: the fingerprint of an incident.
+    pub fn name(&self) -> &str {
+        self.0.0.rsplit('/').next().unwrap_or(&self.0.0)
+    }
+
+    pub fn number(&self, number: u64) -> Key {
+        Key(format!("{}/{number:020}", self.0.0))
+    }
+
+    /// The sequence and number of a listed key.
+    pub(super) fn parse(key: &Key) -> Option<(Self, u64)> {
+        let (folder, number) = key.0.rsplit_once('/')?;
+        if number.len() != 20 {
+            return None;
+        }
+        Some((Self(Prefix(folder.to_owned())), number.parse().ok()?))
+    }
+}
+
+/// The state of one rule group at one evaluation slot.
+pub fn evaluation(group: &str, slot_ms: i64) -> Key {
+    Key(format!("state/eval/{}/{}", segment(group), instant(slot_ms)))
+}
+
+/// The slot of an evaluation's key.
+pub fn evaluation_slot_ms(key: &Key) -> Option<i64> {
+    key.0.starts_with("state/eval/").then(|| parse_instant(key.name())).flatten()
+}
+
+/// Proof that one notification of one group transition was accepted by a channel.
+pub fn receipt(group_key: &str, seq: u64, channel: &str) -> Key {
+    Key(format!("{}/{}", Prefix::receipts(group_key, seq).0, segment(channel)))
+}
+
+/// The right to try one send.
+pub fn claim(group_key: &str, seq: u64, channel: &str, attempt: u32) -> Key {
+    Key(format!("{}/{}/{attempt:06}", Prefix::claims(group_key, seq).0, segment(channel)))
+}
+
+/// Which half of a run a ledger object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunMark {
+    Start,
+    Done,
+}
+
+pub(super) fn run(job: &str, shard: &str, slot_ms: i64, attempt: u32, mark: RunMark) -> Key {
+    let mark = match mark {
+        RunMark::Start => "start",
+        RunMark::Done => "done",
+    };
+    Key(format!("{}/{attempt:06}.{mark}", Prefix::runs_of(job, shard, slot_ms).0))
+}
+
+/// Slot, attempt and mark of a ledger key.
+pub(super) fn parse_run(key: &Key) -> Option<(i64, u32, RunMark)> {
+    let segments = key.segments();
+    let [.., slot, name] = segments.as_slice() else { return None };
+    let (attempt, mark) = name.split_once('.')?;
+    let mark = match mark {
+        "start" => RunMark::Start,
+        "done" => RunMark::Done,
+        _ => return None,
+    };
+    Some((parse_instant(slot)?, attempt.parse().ok()?, mark))
+}
+
+pub(super) fn heartbeat(shard: &str, writer: &str, beat_ms: i64) -> Key {
+    Key(format!("{}/{}/{}", Prefix::watch(shard).0, segment(writer), instant(beat_ms)))
+}
+
+/// Writer and instant of a heartbeat's key.
+pub(super) fn parse_heartbeat(key: &Key) -> Option<(String, i64)> {
+    let segments = key.segments();
+    let ["state", "watch", _, writer, beat] = segments.as_slice() else { return None };
+    Some(((*writer).to_owned(), parse_instant(beat)?))
+}
+
+/// A file of the published site. `path` is relative and has no empty, `.` or `..` segments.
+pub(super) fn site(path: &str) -> Option<Key> {
+    let clean = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    clean.then(|| Key(format!("site/{path}")))
+}
+
+const INSTANT: &str = "%Y%m%dT%H%M%S%3fZ";
+
+/// `20261123T140512000Z`: fixed width, so that keys sort by time.
+pub fn instant(ts_ms: i64) -> String {
+    DateTime::from_timestamp_millis(ts_ms)
+        .map_or_else(|| "00000000T000000000Z".to_owned(), |t| t.format(INSTANT).to_string())
+}
+
+/// The inverse of [`instant`].
+pub fn parse_instant(text: &str) -> Option<i64> {
+    // chrono's `%3f` needs the separate parse: seconds and milliseconds touch without a point.
+    let (head, millis) = text.strip_suffix('Z')?.split_at_checked(15)?;
+    let seconds = NaiveDateTime::parse_from_str(head, "%Y%m%dT%H%M%S").ok()?.and_utc().timestamp();
+    let millis: i64 = (millis.len() == 3).then(|| millis.parse().ok())??;
+    Some(seconds * 1000 + millis)
+}
+
+/// Days since the epoch, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(pub i64);
+
+pub(super) const DAY_MS: i64 = 86_400_000;
+pub(super) const HOUR_MS: i64 = 3_600_000;
+
+impl Day {
+    pub fn of(ts_ms: i64) -> Self {
+        Self(ts_ms.div_euclid(DAY_MS))
+    }
+
+    pub fn start_ms(self) -> i64 {
+        self.0.saturating_mul(DAY_MS)
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+        Some(Self::of(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis()))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match DateTime::from_timestamp_millis(self.start_ms()) {
+            Some(t) => write!(f, "{}", t.format("%Y-%m-%d")),
+            None => f.write_str("0000-00-00"),
+        }
+    }
+}
+
+/// The longest escaped text kept whole; longer text is cut and told apart by a hash. File systems allow
+/// 255 bytes in a name.
+const SEGMENT_BYTES_MAX: usize = 120;
+
+/// `text` as one path segment.
+pub(super) fn segment(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'-' || (byte == b'.' && !escaped.is_empty()) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("_{byte:02x}"));
+        }
+    }
+    if escaped.is_empty() {
+        return "_".to_owned();
+    }
+    if escaped.len() > SEGMENT_BYTES_MAX {
+        let hash = digest::digest(&digest::SHA256, text.as_bytes());
+        escaped.truncate(60);
+        escaped.push_str("_-");
+        escaped.extend(hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")));
+    }
+    escaped
+}
+
+/// The inverse of [`segment`] for text that was not cut.
+pub(super) fn parse_segment(escaped: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = escaped.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'_' {
+            match (rest.next(), rest.next()) {
+                (Some(high), Some(low)) => {
+                    let digits = [high, low];
+                    bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+                }
+                (None, None) if escaped == "_" => {}
+                _ => return None,
+            }
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_as_documented() {
+        let slot = 1_795_442_712_345;
+        for (key, expected) in [
+            (SequenceKey::incident("ab12").number(7), "state/incidents/ab12/00000000000000000007"),
+            (evaluation("etcd rules", slot), "state/eval/etcd_20rules/20261123T140512345Z"),
+            (receipt("g", 2, "slack/ops"), "state/receipts/g/00000000000000000002/slack_2fops"),
+            (claim("g", 2, "c", 3), "state/claims/g/00000000000000000002/c/000003"),
+            (run("watch", "0", slot, 1, RunMark::Done), "state/runs/watch/0/20261123T140512345Z/000001.done"),
+            (heartbeat("0", "01AB", slot), "state/watch/0/01AB/20261123T140512345Z"),
+        ] {
+            assert_eq!(key.as_str(), expected);
+        }
+        assert_eq!(site("../x"), None);
+        assert_eq!(site("api/v1//x"), None);
+    }
+
+    #[test]
+    fn days_print_and_parse() {
+        let day = Day::of(1_795_442_712_345);
+        assert_eq!(day.to_string(), "2026-11-23");
+        assert_eq!(Day::parse("2026-11-23"), Some(day));
+        assert_eq!(Day::parse("2026-11-31"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn instants_round_trip_and_sort(a in 0_i64..4_000_000_000_000, b in 0_i64..4_000_000_000_000) {
+            prop_assert_eq!(parse_instant(&instant(a)), Some(a));
+            prop_assert_eq!(a.cmp(&b), instant(a).cmp(&instant(b)));
+        }
+
+        #[test]
+        fn segments_are_safe_and_tell_texts_apart(a in ".{0,80}", b in ".{0,80}") {
+            let (one, two) = (segment(&a), segment(&b));
+            prop_assert_eq!(a == b, one == two);
+            prop_assert!(one.len() <= SEGMENT_BYTES_MAX && !one.is_empty() && !one.starts_with('.'));
+            prop_assert!(one.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c)));
+            if !one.contains("_-") {
+                prop_assert_eq!(parse_segment(&one), Some(a));
+            }
+        }
+    }
+}
