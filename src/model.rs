@@ -13,6 +13,7 @@ mod labels;
 mod matcher;
 mod name;
 mod reading;
+mod schedule;
 mod secret;
 mod series;
 pub mod unit;
@@ -28,6 +29,7 @@ pub use reading::{
     Alarm, ErrorKind, MemberReading, MemberStatus, ReadProbe, Reading, ReadingError, ReadingRow, Role,
     Scrape, ScrapedSample, StatusSource,
 };
+pub use schedule::{CronSchedule, ScheduleError};
 pub use secret::SecretRef;
 pub use series::{
     Joined, STALE_MARKER_BITS, Selection, Series, SeriesSet, SeriesSource, SourceError, is_stale_marker,
