@@ -11,15 +11,21 @@
 mod backend;
 mod config;
 mod error;
+mod file;
 pub mod heartbeat;
 pub mod key;
 pub mod ledger;
 mod object;
+mod reader;
+pub mod samples;
 pub mod sequence;
+pub mod table;
+mod visible;
 mod writer;
 
 pub use config::{RetentionConfig, S3Config, StoreConfig};
 pub use error::StoreError;
+pub use file::FORMAT;
 pub use key::Key;
 pub use object::{Create, Entry, Store};
 pub use writer::Writer;

@@ -15,6 +15,7 @@ use object_store::{
 
 use super::backend::{self, Backend};
 use super::key::{self, Key, Prefix};
+use super::reader::FooterCache;
 use super::{StoreConfig, StoreError};
 
 /// An open store. Cloning shares it.
@@ -25,6 +26,7 @@ pub(super) struct Inner {
     pub(super) objects: Arc<dyn ObjectStore>,
     url: String,
     folder: Option<PathBuf>,
+    pub(super) footers: FooterCache,
 }
 
 impl fmt::Debug for Store {
@@ -78,7 +80,12 @@ impl Store {
     }
 
     fn new(backend: Backend, url: String) -> Self {
-        Self(Arc::new(Inner { objects: backend.objects, url, folder: backend.folder }))
+        Self(Arc::new(Inner {
+            objects: backend.objects,
+            url,
+            folder: backend.folder,
+            footers: FooterCache::default(),
+        }))
     }
 
     /// As configured.

@@ -1,0 +1,299 @@
+//! Loading the series that PromQL selects.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
+use arrow::error::ArrowError;
+use futures::{StreamExt, TryStreamExt, stream};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowPredicateFn, RowFilter};
+use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+
+use super::prune::prune;
+use super::value_at;
+use crate::model::{Label, Labels, METRIC_NAME, Selection, Series, SeriesSet};
+use crate::store::key::{Day, Key};
+use crate::store::table::Table;
+use crate::store::{Store, StoreError};
+
+/// Series from the store, and where they are coarser than what was scraped.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    pub series: SeriesSet,
+    /// Days that are beyond the raw retention: one sample per series and five minutes, the last of each.
+    pub rollups: Vec<RollupSpan>,
+}
+
+/// A stretch of time answered from a rollup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RollupSpan {
+    pub start_ms: i64,
+    pub end_ms: i64,
+    pub resolution_ms: i64,
+}
+
+/// Files read at once. Each costs up to three requests.
+const FILES_AT_ONCE: usize = 16;
+
+/// How often a listing that changed under the reader is taken anew.
+const LISTINGS: usize = 3;
+
+/// Loads every series that fits one of the selections, each with the samples from that selection's time;
+/// a series that fits two has both. Labels are those scraped, `cluster`, `instance` and `job="etcd"`.
+///
+/// # Errors
+/// [`StoreError::TooManySamples`] above `limit_samples`; else when a file cannot be read.
+pub async fn load(
+    store: &Store,
+    selections: &[Selection],
+    limit_samples: usize,
+) -> Result<Loaded, StoreError> {
+    let mut tried = 1;
+    loop {
+        match load_once(store, selections, limit_samples).await {
+            // A merge or the retention overtook the listing; the next one leads to the same rows.
+            Err(error) if error.is_not_found() && tried < LISTINGS => tried += 1,
+            result => return result,
+        }
+    }
+}
+
+struct Task<'a> {
+    key: Key,
+    size_bytes: u64,
+    table: Table,
+    selections: Vec<&'a Selection>,
+}
+
+type Samples = BTreeMap<Labels, Vec<(i64, f64)>>;
+
+async fn load_once(
+    store: &Store,
+    selections: &[Selection],
+    limit_samples: usize,
+) -> Result<Loaded, StoreError> {
+    let mut rollups = Vec::new();
+    let tasks = tasks(store, selections, &mut rollups).await?;
+    let count = AtomicUsize::new(0);
+    let mut reads =
+        stream::iter(tasks).map(|task| read_file(store, task, &count, limit_samples)).buffered(FILES_AT_ONCE);
+    let mut samples = Samples::new();
+    while let Some(part) = reads.try_next().await? {
+        for (labels, mut points) in part {
+            samples.entry(labels).or_default().append(&mut points);
+        }
+    }
+    let mut loaded = Loaded { series: SeriesSet::default(), rollups };
+    for (labels, mut points) in samples {
+        // Files of one day may overlap in time; days come in order.
+        if !points.is_sorted_by(|a, b| a.0 < b.0) {
+            points.sort_by_key(|(ts_ms, _)| *ts_ms);
+            points.dedup_by_key(|(ts_ms, _)| *ts_ms);
+        }
+        let (ts_ms, values) = points.into_iter().unzip();
+        loaded.series.insert(Series { labels, ts_ms, values });
+    }
+    Ok(loaded)
+}
+
+/// The files to read, days in order; days without samples from the rollup.
+async fn tasks<'a>(
+    store: &Store,
+    selections: &'a [Selection],
+    rollups: &mut Vec<RollupSpan>,
+) -> Result<Vec<Task<'a>>, StoreError> {
+    let wanted = |start_ms: i64, end_ms: i64| -> Vec<&'a Selection> {
+        selections.iter().filter(|s| s.start_ms <= end_ms && s.end_ms >= start_ms).collect()
+    };
+    let mut days: Vec<(Day, Table)> =
+        store.days(Table::Samples).await?.into_iter().map(|d| (d, Table::Samples)).collect();
+    for day in store.days(Table::Rollup5m).await? {
+        if days.binary_search_by_key(&day, |(day, _)| *day).is_err() {
+            days.push((day, Table::Rollup5m));
+            days.sort_unstable();
+        }
+    }
+    days.retain(|(day, _)| !wanted(day.start_ms(), Day(day.0 + 1).start_ms() - 1).is_empty());
+    let listed: Vec<_> = stream::iter(&days)
+        .map(|(day, table)| store.day_files(*table, *day))
+        .buffered(FILES_AT_ONCE)
+        .try_collect()
+        .await?;
+    let mut tasks = Vec::new();
+    for ((day, table), files) in days.iter().zip(&listed) {
+        if *table == Table::Rollup5m {
+            let (start_ms, end_ms) = (day.start_ms(), Day(day.0 + 1).start_ms() - 1);
+            rollups.push(RollupSpan { start_ms, end_ms, resolution_ms: 300_000 });
+        }
+        for file in files.visible() {
+            let (start_ms, end_ms) = file.key.span_ms();
+            let selections = wanted(start_ms, end_ms);
+            if !selections.is_empty() {
+                let (key, size_bytes) = (file.entry.key.clone(), file.entry.size_bytes);
+                tasks.push(Task { key, size_bytes, table: *table, selections });
+            }
+        }
+    }
+    Ok(tasks)
+}
+
+async fn read_file(
+    store: &Store,
+    task: Task<'_>,
+    count: &AtomicUsize,
+    limit_samples: usize,
+) -> Result<Samples, StoreError> {
+    let failed = |source| StoreError::Parquet { key: task.key.to_string(), source };
+    let malformed = |source| StoreError::Arrow { key: task.key.to_string(), source };
+    let mut reader = store.file_reader(&task.key, task.size_bytes)?;
+    let footer = store.footer(&task.key, &mut reader).await?;
+    let pruned = prune(&footer, &task.selections).map_err(failed)?;
+    if pruned.row_groups.is_empty() {
+        return Ok(Samples::new());
+    }
+    let schema = footer.arrow.parquet_schema();
+    let series_columns = ProjectionMask::columns(schema, ["cluster", "metric", "instance", "labels"]);
+    let columns: &[&str] = match task.table {
+        Table::Rollup5m => &["cluster", "metric", "instance", "labels", "last_ts", "last"],
+        _ => &["cluster", "metric", "instance", "labels", "ts", "value_int", "value"],
+    };
+    let projection = ProjectionMask::columns(schema, columns.iter().copied());
+    let wanted: Vec<Selection> = task.selections.iter().map(|s| (*s).clone()).collect();
+    let mut names = SeriesNames::new(wanted.clone());
+    let filter = ArrowPredicateFn::new(series_columns, move |batch| names.fitting(&batch));
+    let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, footer.arrow.clone())
+        .with_row_groups(pruned.row_groups)
+        .with_row_filter(RowFilter::new(vec![Box::new(filter)]))
+        .with_batch_size(8192)
+        .with_projection(projection);
+    if let Some(rows) = pruned.rows {
+        builder = builder.with_row_selection(rows);
+    }
+    let mut batches = builder.build().map_err(failed)?;
+    let mut names = SeriesNames::new(wanted);
+    let mut samples = Samples::new();
+    while let Some(batch) = batches.try_next().await.map_err(failed)? {
+        let added = collect(&batch, task.table, &mut names, &mut samples).map_err(malformed)?;
+        if count.fetch_add(added, Ordering::Relaxed) + added > limit_samples {
+            return Err(StoreError::TooManySamples { limit: limit_samples });
+        }
+    }
+    Ok(samples)
+}
+
+/// Adds the batch's samples that lie in the time of a selection that their series fits.
+fn collect(
+    batch: &RecordBatch,
+    table: Table,
+    names: &mut SeriesNames,
+    samples: &mut Samples,
+) -> Result<usize, ArrowError> {
+    let column = |name: &str| {
+        batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))
+    };
+    let rollup = table == Table::Rollup5m;
+    let times = column(if rollup { "last_ts" } else { "ts" })?.as_primitive::<TimestampMillisecondType>();
+    let floats = column(if rollup { "last" } else { "value" })?.as_primitive::<Float64Type>();
+    let no_ints;
+    let ints = if rollup {
+        no_ints = arrow::array::Int64Array::new_null(batch.num_rows());
+        &no_ints
+    } else {
+        column("value_int")?.as_primitive::<Int64Type>()
+    };
+    let mut added = 0;
+    for (run, series) in names.runs(batch)? {
+        let Some((labels, windows)) = series else { continue };
+        let points = samples.entry(labels).or_default();
+        let before = points.len();
+        for row in run {
+            let ts_ms = times.value(row);
+            if windows.iter().any(|(start_ms, end_ms)| (*start_ms..=*end_ms).contains(&ts_ms)) {
+                points.push((ts_ms, value_at(ints, floats, row)));
+            }
+        }
+        added += points.len() - before;
+    }
+    samples.retain(|_, points| !points.is_empty());
+    Ok(added)
+}
+
+type Windows = Arc<[(i64, i64)]>;
+
+/// Answers which selections a row's series fits, once per series.
+struct SeriesNames {
+    selections: Vec<Selection>,
+    known: HashMap<String, Option<(Labels, Windows)>>,
+}
+
+impl SeriesNames {
+    fn new(selections: Vec<Selection>) -> Self {
+        Self { selections, known: HashMap::new() }
+    }
+
+    fn fitting(&mut self, batch: &RecordBatch) -> Result<BooleanArray, ArrowError> {
+        let mut fits = Vec::with_capacity(batch.num_rows());
+        for (run, series) in self.runs(batch)? {
+            fits.resize(fits.len() + run.len(), series.is_some());
+        }
+        Ok(fits.into())
+    }
+
+    /// The batch's runs of one series, with its labels and the times wanted of it.
+    #[expect(clippy::type_complexity, reason = "rows of one series, and that series if it is wanted")]
+    fn runs(
+        &mut self,
+        batch: &RecordBatch,
+    ) -> Result<Vec<(std::ops::Range<usize>, Option<(Labels, Windows)>)>, ArrowError> {
+        let columns = ["cluster", "metric", "instance", "labels"]
+            .map(|name| batch.column_by_name(name).and_then(|c| c.as_dictionary_opt::<Int32Type>()));
+        let [Some(cluster), Some(metric), Some(instance), Some(labels)] = columns else {
+            return Err(ArrowError::SchemaError("a series column is missing or no dictionary".to_owned()));
+        };
+        let columns = [cluster, metric, instance, labels];
+        let keys = columns.map(|column| column.keys().values());
+        let same = |a: usize, b: usize| keys.iter().all(|keys| keys.get(a) == keys.get(b));
+        let mut runs = Vec::new();
+        let mut start = 0;
+        while start < batch.num_rows() {
+            let end =
+                (start + 1..batch.num_rows()).find(|row| !same(start, *row)).unwrap_or(batch.num_rows());
+            let text = columns.map(|column| {
+                let key = column.keys().value(start);
+                let values = column.values().as_string::<i32>();
+                usize::try_from(key).map_or("", |key| values.value(key))
+            });
+            runs.push((start..end, self.series(text)?));
+            start = end;
+        }
+        Ok(runs)
+    }
+
+    fn series(&mut self, text: [&str; 4]) -> Result<Option<(Labels, Windows)>, ArrowError> {
+        let identity = text.join("\n");
+        if let Some(known) = self.known.get(&identity) {
+            return Ok(known.clone());
+        }
+        let [cluster, metric, instance, canonical] = text;
+        let scraped =
+            Labels::parse_canonical(canonical).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+        let mut labels: Vec<Label> = scraped.iter().cloned().collect();
+        labels.extend(
+            [(METRIC_NAME, metric), ("cluster", cluster), ("instance", instance), ("job", "etcd")]
+                .map(|(name, value)| Label::new(name, value)),
+        );
+        let labels = Labels::new(labels);
+        let windows: Windows = self
+            .selections
+            .iter()
+            .filter(|selection| selection.matches(&labels))
+            .map(|selection| (selection.start_ms, selection.end_ms))
+            .collect();
+        let series = (!windows.is_empty()).then_some((labels, windows));
+        self.known.insert(identity, series.clone());
+        Ok(series)
+    }
+}

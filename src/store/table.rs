@@ -1,0 +1,304 @@
+//! The tables: their columns, their order, and the keys of their files.
+//!
+//! `data/<table>/level=raw|hour|day/dt=YYYY-MM-DD/<name>.parquet`. Every file holds rows of one UTC day;
+//! raw and hour files hold rows of one UTC hour, which their name starts with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+use super::key::{DAY_MS, Day, HOUR_MS, Key, Prefix, instant};
+
+/// A table of Parquet files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    Samples,
+    Rollup5m,
+    Readings,
+    Events,
+    JobRuns,
+}
+
+impl Table {
+    pub const ALL: [Self; 5] = [Self::Samples, Self::Rollup5m, Self::Readings, Self::Events, Self::JobRuns];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Samples => "samples",
+            Self::Rollup5m => "rollup_5m",
+            Self::Readings => "readings",
+            Self::Events => "events",
+            Self::JobRuns => "job_runs",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.as_str() == text)
+    }
+
+    /// The columns, in file order.
+    pub fn schema(self) -> SchemaRef {
+        let fields = match self {
+            Self::Samples => [series_fields(), vec![int("value_int"), float("value")]].concat(),
+            Self::Rollup5m => [
+                series_fields(),
+                vec![instant_field("last_ts", true), float("min"), float("max"), float("last")],
+                vec![float("sum"), required(int("count"))],
+            ]
+            .concat(),
+            Self::Readings => reading_fields(),
+            Self::Events => vec![
+                required(text("cluster")),
+                required(plain("id")),
+                required(instant_field("ts", false)),
+                required(text("kind")),
+                required(text("severity")),
+                required(text("subject")),
+                text("actor"),
+                required(plain("text")),
+                required(plain("details")),
+            ],
+            Self::JobRuns => vec![
+                required(text("job")),
+                required(text("shard")),
+                required(int("attempt")),
+                required(instant_field("slot", false)),
+                required(text("host")),
+                required(instant_field("started", false)),
+                required(instant_field("ended", false)),
+                required(text("outcome")),
+                required(plain("summary")),
+                required(plain("errors")),
+            ],
+        };
+        Arc::new(Schema::new(fields))
+    }
+
+    /// The columns that, with [`Table::time_column`] after them, sort the rows and identify one.
+    pub fn group_columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Samples | Self::Rollup5m => &["cluster", "metric", "instance", "labels"],
+            Self::Readings => &["cluster", "instance"],
+            Self::Events => &["cluster", "id"],
+            Self::JobRuns => &["job", "shard", "attempt"],
+        }
+    }
+
+    pub fn time_column(self) -> &'static str {
+        match self {
+            Self::JobRuns => "slot",
+            _ => "ts",
+        }
+    }
+
+    /// All files of one level.
+    pub(super) fn level(self, level: Level) -> Prefix {
+        Prefix::listed(&format!("data/{}/level={}", self.as_str(), level.as_str()))
+    }
+
+    pub(super) fn day(self, level: Level, day: Day) -> Prefix {
+        Prefix::listed(&format!("{}/dt={day}", self.level(level).as_str()))
+    }
+}
+
+fn text(name: &str) -> Field {
+    Field::new(name, DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)), true)
+}
+
+fn plain(name: &str) -> Field {
+    Field::new(name, DataType::Utf8, true)
+}
+
+fn int(name: &str) -> Field {
+    Field::new(name, DataType::Int64, true)
+}
+
+fn float(name: &str) -> Field {
+    Field::new(name, DataType::Float64, true)
+}
+
+fn flag(name: &str) -> Field {
+    Field::new(name, DataType::Boolean, true)
+}
+
+fn instant_field(name: &str, nullable: bool) -> Field {
+    Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), nullable)
+}
+
+fn required(field: Field) -> Field {
+    field.with_nullable(false)
+}
+
+fn series_fields() -> Vec<Field> {
+    let mut fields: Vec<Field> =
+        ["cluster", "metric", "instance", "labels"].map(|name| required(text(name))).into();
+    fields.push(instant_field("ts", false));
+    fields
+}
+
+fn reading_fields() -> Vec<Field> {
+    vec![
+        required(text("cluster")),
+        required(text("instance")),
+        required(instant_field("ts", false)),
+        text("cluster_id"),
+        text("member_id"),
+        text("name"),
+        required(int("duration_ms")),
+        required(flag("reachable")),
+        required(text("errors")),
+        text("version"),
+        required(text("role")),
+        flag("is_learner"),
+        int("raft_term"),
+        text("leader"),
+        int("raft_index"),
+        int("raft_applied_index"),
+        int("db_size_bytes"),
+        int("db_size_in_use_bytes"),
+        int("quota_bytes"),
+        required(text("alarms")),
+    ]
+}
+
+/// How far a file is merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// As flushed: a segment.
+    Raw,
+    Hour,
+    Day,
+}
+
+impl Level {
+    /// Lowest first: the order in which files may be deleted, so that none comes back to sight.
+    pub const ALL: [Self; 3] = [Self::Raw, Self::Hour, Self::Day];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Hour => "hour",
+            Self::Day => "day",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a table file's key says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileKey {
+    pub table: Table,
+    pub level: Level,
+    pub day: Day,
+    /// The UTC hour, for raw and hour files.
+    pub hour: Option<u8>,
+    /// The part's number, for hour and day files.
+    pub part: Option<u32>,
+}
+
+impl FileKey {
+    pub fn parse(key: &Key) -> Option<Self> {
+        let segments = key.segments();
+        let ["data", table, level, dt, name] = segments.as_slice() else { return None };
+        let table = Table::parse(table)?;
+        let level = level.strip_prefix("level=")?;
+        let level = Level::ALL.into_iter().find(|known| known.as_str() == level)?;
+        let day = Day::parse(dt.strip_prefix("dt=")?)?;
+        let stem = name.strip_suffix(".parquet")?;
+        let hour_and_rest = stem
+            .strip_prefix('h')
+            .and_then(|rest| rest.split_once('-'))
+            .and_then(|(hour, rest)| Some((hour.parse::<u8>().ok().filter(|hour| *hour < 24)?, rest)));
+        let part = |text: &str| text.strip_prefix("part-").and_then(|number| number.parse().ok());
+        let (hour, part) = match level {
+            Level::Raw => (Some(hour_and_rest?.0), None),
+            Level::Hour => hour_and_rest.and_then(|(hour, rest)| Some((Some(hour), Some(part(rest)?))))?,
+            Level::Day => (None, Some(part(stem)?)),
+        };
+        Some(Self { table, level, day, hour, part })
+    }
+
+    /// First and last millisecond that rows of this file can have.
+    pub fn span_ms(&self) -> (i64, i64) {
+        let day_ms = self.day.start_ms();
+        match self.hour {
+            Some(hour) => {
+                let start_ms = day_ms + i64::from(hour) * HOUR_MS;
+                (start_ms, start_ms + HOUR_MS - 1)
+            }
+            None => (day_ms, day_ms + DAY_MS - 1),
+        }
+    }
+}
+
+/// The UTC hour of the day.
+pub(super) fn hour_of(ts_ms: i64) -> u8 {
+    u8::try_from(ts_ms.rem_euclid(DAY_MS) / HOUR_MS).unwrap_or(0)
+}
+
+/// A segment: rows of the hour of `row_ms`, flushed at `flush_ms` as the writer's `n`th.
+pub(super) fn raw_key(table: Table, row_ms: i64, flush_ms: i64, writer: &str, n: u64) -> Key {
+    let folder = table.day(Level::Raw, Day::of(row_ms));
+    let hour = hour_of(row_ms);
+    Key::listed(&format!("{}/h{hour:02}-{}-{writer}-{n:06}.parquet", folder.as_str(), instant(flush_ms)))
+}
+
+pub(super) fn hour_key(table: Table, day: Day, hour: u8, part: u32) -> Key {
+    Key::listed(&format!("{}/h{hour:02}-part-{part:04}.parquet", table.day(Level::Hour, day).as_str()))
+}
+
+pub(super) fn day_key(table: Table, day: Day, part: u32) -> Key {
+    Key::listed(&format!("{}/part-{part:04}.parquet", table.day(Level::Day, day).as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_keys_say_what_they_hold() {
+        let ts_ms = 1_795_442_712_345;
+        let day = Day::of(ts_ms);
+        let raw = raw_key(Table::Samples, ts_ms, ts_ms + 9, "01AB", 3);
+        assert_eq!(
+            raw.as_str(),
+            "data/samples/level=raw/dt=2026-11-23/h14-20261123T140512354Z-01AB-000003.parquet"
+        );
+        for (key, hour, part) in [
+            (raw, Some(14), None),
+            (hour_key(Table::Events, day, 7, 2), Some(7), Some(2)),
+            (day_key(Table::Readings, day, 0), None, Some(0)),
+        ] {
+            let parsed = FileKey::parse(&key).expect(key.as_str());
+            assert_eq!((parsed.hour, parsed.part, parsed.day), (hour, part, day), "{key}");
+        }
+        for bad in ["data/samples/x", "data/samples/level=day/dt=2026-11-23/h25-part-0001.parquet"] {
+            assert_eq!(FileKey::parse(&Key::listed(bad)), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn columns_are_a_contract() {
+        let text: String = Table::ALL
+            .iter()
+            .flat_map(|table| {
+                table
+                    .schema()
+                    .fields()
+                    .iter()
+                    .map(|field| {
+                        let null = if field.is_nullable() { "" } else { " not null" };
+                        format!("{}.{} {}{null}\n", table.as_str(), field.name(), field.data_type())
+                    })
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        insta::assert_snapshot!(text);
+    }
+}
