@@ -167,9 +167,12 @@ pub async fn listing(store: &Store) -> Result<BTreeMap<(Table, Level), Listed>, 
         line.bytes += entry.size_bytes;
         line.rows += u64::try_from(rows).unwrap_or(0);
         let day = parsed.day.to_string();
-        line.first_day =
-            Some(line.first_day.take().map_or_else(|| day.clone(), |first| first.min(day.clone())));
-        line.last_day = Some(line.last_day.take().map_or_else(|| day.clone(), |last| last.max(day)));
+        if line.first_day.as_ref().is_none_or(|first| day < *first) {
+            line.first_day = Some(day.clone());
+        }
+        if line.last_day.as_ref().is_none_or(|last| day > *last) {
+            line.last_day = Some(day);
+        }
     }
     Ok(lines)
 }
