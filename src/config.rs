@@ -45,7 +45,11 @@ impl Config {
     ///
     /// # Errors
     /// All that is wrong, with file and line.
-    pub fn load(path: Option<&Path>, environment: &Environment, overrides: Overrides) -> Result<Self, ConfigErrors> {
+    pub fn load(
+        path: Option<&Path>,
+        environment: &Environment,
+        overrides: Overrides,
+    ) -> Result<Self, ConfigErrors> {
         let (source, text) = read(path)?;
         let mut document = Document::parse(&source, &text);
         for (key, value) in environment::overrides(environment) {

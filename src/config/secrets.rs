@@ -20,12 +20,16 @@ pub enum SecretError {
 /// When the variable is not set or the file cannot be read.
 pub fn resolve(reference: &SecretRef, environment: &Environment) -> Result<SecretString, SecretError> {
     match reference {
-        SecretRef::Env(name) => {
-            environment.get(name).cloned().map(SecretString::from).ok_or_else(|| SecretError::Unset(name.clone()))
-        }
+        SecretRef::Env(name) => environment
+            .get(name)
+            .cloned()
+            .map(SecretString::from)
+            .ok_or_else(|| SecretError::Unset(name.clone())),
         SecretRef::File(path) => match std::fs::read_to_string(path) {
             Ok(text) => Ok(SecretString::from(text.trim_end_matches(['\n', '\r']).to_owned())),
-            Err(error) => Err(SecretError::Unreadable { path: path.display().to_string(), reason: error.to_string() }),
+            Err(error) => {
+                Err(SecretError::Unreadable { path: path.display().to_string(), reason: error.to_string() })
+            }
         },
     }
 }
@@ -53,7 +57,8 @@ mod tests {
     fn a_missing_secret_names_its_reference() {
         let unset = resolve(&SecretRef::Env("NOPE".to_owned()), &Environment::new()).expect_err("unset");
         assert!(unset.to_string().contains("NOPE"));
-        let gone = resolve(&SecretRef::File("/nonexistent/pw".into()), &Environment::new()).expect_err("gone");
+        let gone =
+            resolve(&SecretRef::File("/nonexistent/pw".into()), &Environment::new()).expect_err("gone");
         assert!(gone.to_string().contains("/nonexistent/pw"));
     }
 }

@@ -43,7 +43,9 @@ impl Services {
             .await
             .with_context(|| format!("the store {} cannot be opened", config.store.url))?;
         let mut random = [0; 16];
-        SystemRandom::new().fill(&mut random).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
+        SystemRandom::new()
+            .fill(&mut random)
+            .map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
         let writer = Writer::new(clock.now_ms(), u128::from_ne_bytes(random));
         Ok(Self { config, store, writer, clock, host, shutdown, hint: Notify::new() })
     }

@@ -51,7 +51,10 @@ pub async fn run(jobs: &'static [&'static JobSpec], services: Arc<Services>) -> 
     }
     tracker.close();
     if tokio::time::timeout(DRAIN, tracker.wait()).await.is_err() {
-        warn!(seconds = DRAIN.as_secs(), "jobs still running are abandoned; the ledger lets another host repeat them");
+        warn!(
+            seconds = DRAIN.as_secs(),
+            "jobs still running are abandoned; the ledger lets another host repeat them"
+        );
     }
     Ok(())
 }
@@ -111,7 +114,9 @@ impl CronGuard {
             return;
         }
         let now_ms = self.services.clock.now_ms();
-        let (Some(slot_ms), _running) = (self.schedule.slot_at(now_ms), self.running.lock().await) else { return };
+        let (Some(slot_ms), _running) = (self.schedule.slot_at(now_ms), self.running.lock().await) else {
+            return;
+        };
         match ledger::latest(&self.services.store, now_ms - CATCH_UP_MS).await {
             Ok(runs) if runs.iter().any(|run| run.job == self.spec.name && run.slot_ms >= slot_ms) => {}
             Ok(_) => self.run_slot(slot_ms).await,
@@ -122,8 +127,12 @@ impl CronGuard {
     async fn run_slot(&self, slot_ms: i64) {
         match execute(self.spec, &self.services, slot_ms).await {
             Ok(Executed::Ran(_) | Executed::AlreadyDone(_)) => {}
-            Ok(Executed::RunningElsewhere { .. }) => info!(job = self.spec.name, "another host runs this slot"),
-            Err(error) => error!(job = self.spec.name, error = format!("{error:#}"), "the run ledger cannot be used"),
+            Ok(Executed::RunningElsewhere { .. }) => {
+                info!(job = self.spec.name, "another host runs this slot")
+            }
+            Err(error) => {
+                error!(job = self.spec.name, error = format!("{error:#}"), "the run ledger cannot be used")
+            }
         }
     }
 }
@@ -143,7 +152,9 @@ async fn supervise(spec: &'static JobSpec, services: Arc<Services>) {
         match execute(spec, &services, started_ms).await {
             Ok(Executed::Ran(run)) if run.errors.is_empty() && services.shutdown.is_cancelled() => return,
             Ok(_) => {}
-            Err(error) => error!(job = spec.name, error = format!("{error:#}"), "the run ledger cannot be used"),
+            Err(error) => {
+                error!(job = spec.name, error = format!("{error:#}"), "the run ledger cannot be used")
+            }
         }
         let count = failures.entry(spec.name).or_default();
         // A run that lasted shows that the cause is gone.

@@ -47,7 +47,8 @@ pub async fn serve(jobs: &'static [&'static JobSpec]) -> anyhow::Result<()> {
 fn job_of(jobs: &'static [&'static JobSpec], environment: &Environment) -> anyhow::Result<&'static JobSpec> {
     let name = environment.get("ETCD_MONITOR_JOB").or_else(|| environment.get("_HANDLER"));
     let name = name.context("neither ETCD_MONITOR_JOB nor _HANDLER names the job")?;
-    let spec = jobs.iter().find(|spec| spec.name == name).with_context(|| format!("there is no job {name:?}"))?;
+    let spec =
+        jobs.iter().find(|spec| spec.name == name).with_context(|| format!("there is no job {name:?}"))?;
     anyhow::ensure!(spec.hosts.contains(&Host::Lambda), "the job {name:?} does not run on Lambda");
     Ok(spec)
 }

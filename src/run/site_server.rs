@@ -68,9 +68,14 @@ async fn answer(State(store): State<Store>, request: Request<Body>) -> Response<
             let hash = digest::digest(&digest::SHA256, &body);
             let tag: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
             let tag = format!("\"{tag}\"");
-            let unchanged = request.headers().get(IF_NONE_MATCH).is_some_and(|sent| sent.as_bytes() == tag.as_bytes());
+            let unchanged =
+                request.headers().get(IF_NONE_MATCH).is_some_and(|sent| sent.as_bytes() == tag.as_bytes());
             let response = headers(path).header(ETAG, tag);
-            let (status, body) = if unchanged { (StatusCode::NOT_MODIFIED, Body::empty()) } else { (StatusCode::OK, body.into()) };
+            let (status, body) = if unchanged {
+                (StatusCode::NOT_MODIFIED, Body::empty())
+            } else {
+                (StatusCode::OK, body.into())
+            };
             finish(response.status(status), body)
         }
         // A path that is not clean names no file.

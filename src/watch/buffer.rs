@@ -97,11 +97,11 @@ async fn write(
     batch: &mut Pending,
 ) -> Result<(), StoreError> {
     if !batch.events.is_empty() {
-        events::write(store, writer, now_ms, n, &batch.events).await?;
+        events::write(store, writer, now_ms, &batch.events).await?;
         batch.events.clear();
     }
     if !batch.rows.is_empty() {
-        readings::write(store, writer, now_ms, n, &batch.rows).await?;
+        readings::write(store, writer, now_ms, &batch.rows).await?;
         batch.rows.clear();
     }
     if !batch.samples.is_empty() {

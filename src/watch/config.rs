@@ -56,7 +56,8 @@ impl WatchConfig {
         for (key, interval) in all {
             // Two requests a second and member is the promise; the status poll alone may take one.
             if interval < Duration::from_secs(1) {
-                problems.push((key, "must be at least 1s: etcd is not to be loaded by its monitor".to_owned()));
+                problems
+                    .push((key, "must be at least 1s: etcd is not to be loaded by its monitor".to_owned()));
             }
         }
         if self.flush_interval.is_some_and(|flush| flush.0 < Duration::from_secs(1)) {
