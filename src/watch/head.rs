@@ -91,7 +91,7 @@ impl Head {
     /// markers for the series that were there last time and are gone now. With an empty list every series of
     /// the target goes stale, which is what a failed scrape means.
     ///
-    /// `kind` keeps apart what comes at different intervals: a scrape does not end the probe's own series.
+    /// `kind` keeps the streams apart: a scrape does not end the probe's own series.
     pub fn append(
         &self,
         cluster: &ClusterName,
@@ -107,6 +107,9 @@ impl Head {
         target.generation += 1;
         for sample in samples {
             self.append_one(target, stats, (cluster, instance), ts_ms, sample);
+        }
+        if kind == SampleKind::Between {
+            return Vec::new();
         }
         target
             .end_missing(kind, ts_ms, stats)
@@ -185,13 +188,16 @@ impl Head {
     }
 }
 
-/// Which of a target's two streams a batch belongs to.
+/// Which of a target's streams a batch belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SampleKind {
     /// What `/metrics` said.
     Scraped,
     /// What the probe adds: `up`, `scrape_*`, `etcd_monitor_*`.
     Derived,
+    /// Part of what the probe adds, taken between two scrapes because something changed: what is missing
+    /// was not asked, so nothing ends.
+    Between,
 }
 
 impl SampleKind {
