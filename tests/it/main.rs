@@ -1,1 +1,4 @@
-fn main() {}
+//! Integration tests: real servers, real tools, one binary.
+
+mod s3;
+mod store;

@@ -1,0 +1,1 @@
+//! A full disk is a clear error and leaves no half object.

@@ -1,0 +1,1 @@
+//! Sequences over a backend that fails before or after a put took effect.
