@@ -1,1 +1,4 @@
-//! Integration tests: one binary.
+//! Integration tests: real servers, real tools, one binary.
+
+mod s3;
+mod store;
