@@ -5,6 +5,7 @@
 //! Refuses: I/O, async, the clock, the environment. Every time is an argument, in milliseconds since
 //! the Unix epoch (UTC).
 
+pub mod catalogue;
 mod event;
 mod finding;
 mod incident;

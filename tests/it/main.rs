@@ -1,4 +1,3 @@
-//! Integration tests: real servers, real tools, one binary.
+//! Integration tests: one binary.
 
-mod s3;
-mod store;
+mod report;
