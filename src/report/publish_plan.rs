@@ -121,20 +121,30 @@ fn rank(path: &str) -> u8 {
     }
 }
 
-fn upload(path: &str, body: Vec<u8>) -> Upload {
-    let content_type = match path.rsplit_once('.').map(|(_, extension)| extension) {
+/// The media type of a file of the site, by its name.
+pub fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, extension)| extension) {
         Some("html") => "text/html; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",
         Some("json") => "application/json",
         Some("svg") => "image/svg+xml",
         _ => "application/octet-stream",
-    };
-    let cache_control = match path {
+    }
+}
+
+/// How long browsers and caches may keep a file of the site: assets carry a hash in their name and never
+/// change, everything else is asked for again.
+pub fn cache_control(path: &str) -> &'static str {
+    match path {
         p if p.starts_with("assets/") => "public, max-age=31536000, immutable",
         p if p.starts_with(LIVE_PREFIX) => "public, max-age=2, stale-while-revalidate=10",
         _ => "public, max-age=0, must-revalidate",
-    };
+    }
+}
+
+fn upload(path: &str, body: Vec<u8>) -> Upload {
+    let (content_type, cache_control) = (content_type(path), cache_control(path));
     Upload { path: path.to_owned(), body, content_type, cache_control }
 }
 

@@ -128,10 +128,10 @@ impl CronGuard {
         match execute(self.spec, &self.services, slot_ms).await {
             Ok(Executed::Ran(_) | Executed::AlreadyDone(_)) => {}
             Ok(Executed::RunningElsewhere { .. }) => {
-                info!(job = self.spec.name, "another host runs this slot")
+                info!(job = self.spec.name, "another host runs this slot");
             }
             Err(error) => {
-                error!(job = self.spec.name, error = format!("{error:#}"), "the run ledger cannot be used")
+                error!(job = self.spec.name, error = format!("{error:#}"), "the run ledger cannot be used");
             }
         }
     }
@@ -153,7 +153,7 @@ async fn supervise(spec: &'static JobSpec, services: Arc<Services>) {
             Ok(Executed::Ran(run)) if run.errors.is_empty() && services.shutdown.is_cancelled() => return,
             Ok(_) => {}
             Err(error) => {
-                error!(job = spec.name, error = format!("{error:#}"), "the run ledger cannot be used")
+                error!(job = spec.name, error = format!("{error:#}"), "the run ledger cannot be used");
             }
         }
         let count = failures.entry(spec.name).or_default();

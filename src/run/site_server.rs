@@ -16,6 +16,7 @@ use ring::digest;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::report::publish_plan::{cache_control, content_type};
 use crate::store::{Store, StoreError};
 
 /// Nothing from elsewhere, nothing inline, no framing. The pages carry it as a `<meta>` too.
@@ -84,29 +85,6 @@ async fn answer(State(store): State<Store>, request: Request<Body>) -> Response<
             tracing::warn!(%error, path, "the site cannot be read from the store");
             plain(StatusCode::BAD_GATEWAY, "the store cannot be read")
         }
-    }
-}
-
-/// The media type of a file of the site, by its name.
-pub fn content_type(path: &str) -> &'static str {
-    match path.rsplit('.').next().unwrap_or("") {
-        "html" => "text/html; charset=utf-8",
-        "css" => "text/css; charset=utf-8",
-        "js" => "text/javascript; charset=utf-8",
-        "json" => "application/json",
-        "svg" => "image/svg+xml",
-        "txt" => "text/plain; charset=utf-8",
-        _ => "application/octet-stream",
-    }
-}
-
-/// How long browsers and caches may keep a file of the site: assets carry a hash in their name and never
-/// change, everything else is asked for again.
-pub fn cache_control(path: &str) -> &'static str {
-    if path.starts_with("assets/") {
-        "public, max-age=31536000, immutable"
-    } else {
-        "public, max-age=0, must-revalidate"
     }
 }
 
