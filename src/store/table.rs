@@ -275,7 +275,7 @@ mod tests {
             (hour_key(Table::Events, day, 7, 2), Some(7), Some(2)),
             (day_key(Table::Readings, day, 0), None, Some(0)),
         ] {
-            let parsed = FileKey::parse(&key).expect(key.as_str());
+            let parsed = FileKey::parse(&key).expect("our own key");
             assert_eq!((parsed.hour, parsed.part, parsed.day), (hour, part, day), "{key}");
         }
         for bad in ["data/samples/x", "data/samples/level=day/dt=2026-11-23/h25-part-0001.parquet"] {

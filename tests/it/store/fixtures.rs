@@ -10,9 +10,7 @@ use etcd_monitor::model::{
 };
 use etcd_monitor::store::compact::{Plan, compact};
 use etcd_monitor::store::samples::{self, Row};
-use etcd_monitor::store::{
-    FORMAT, Store, StoreConfig, Writer, events, job_runs, ledger, readings, verify,
-};
+use etcd_monitor::store::{FORMAT, Store, StoreConfig, Writer, events, job_runs, ledger, readings, verify};
 
 use super::rows::everything;
 
