@@ -99,7 +99,7 @@ async fn sums_stay_through_every_level_and_late_segments() {
 }
 
 #[tokio::test]
-async fn two_compactors_at_once_count_nothing_twice() {
+async fn two_compactors_and_a_reader_at_once_count_nothing_twice() {
     let store = Store::in_memory();
     let scrapes = Scrapes::synthetic(6, 2);
     fill(&store, &scrapes).await;
