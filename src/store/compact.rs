@@ -6,6 +6,7 @@
 //! the next free number, so that of two compactors one wins and the other finds its work done.
 
 mod derive;
+mod leftovers;
 mod merging;
 mod retire;
 mod rollup;
@@ -86,6 +87,7 @@ pub async fn compact(
     run.retire_sources(&mut done).await?;
     run.retire_days(&mut done).await?;
     run.retire_state(&mut done).await?;
+    run.clear_leftovers(&mut done).await?;
     Ok(done)
 }
 

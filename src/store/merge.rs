@@ -116,7 +116,7 @@ impl Merge {
     pub(super) fn open(
         table: Table,
         inputs: Vec<Input>,
-        metrics: Option<Arc<HashSet<String>>>,
+        metrics: Option<&Arc<HashSet<String>>>,
     ) -> Result<Self, StoreError> {
         let arrow = |key: &Key, source| StoreError::Arrow { key: key.to_string(), source };
         let whole = Key::listed(&format!("data/{}", table.as_str()));
@@ -124,7 +124,7 @@ impl Merge {
         let mut merge = Self { table, converter, cursors: Vec::new(), heap: BinaryHeap::new(), last: None };
         for (key, body) in inputs {
             let (_, reader) = file::decode(&key, body)?;
-            let metrics = metrics.clone();
+            let metrics = metrics.cloned();
             let batches: Batches = Box::new(reader.map(move |batch| match &metrics {
                 Some(metrics) => only_metrics(&batch?, metrics),
                 None => batch,

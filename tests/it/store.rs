@@ -5,5 +5,6 @@ mod conformance;
 mod disk_full;
 mod faults;
 mod fixtures;
+mod retention;
 mod rows;
 mod size;

@@ -48,6 +48,6 @@ impl Run<'_> {
         let mut encoder = Encoder::new(&key, Table::JobRuns, &provenance)?;
         encoder.write(&scan::batch_of(&key, &mut runs.iter().collect())?)?;
         let (body, rows) = encoder.finish()?;
-        self.commit(key, body, rows, done).await
+        self.commit(key, body, rows, done).await.map(drop)
     }
 }

@@ -50,7 +50,7 @@ impl Run<'_> {
             let metrics = Arc::new(self.plan.rollup_metrics.clone());
             let (target, now_ms) = (key.clone(), self.now_ms);
             let (body, rows) =
-                blocking(&key, move || roll_up_files(&target, inputs, metrics, now_ms)).await?;
+                blocking(&key, move || roll_up_files(&target, inputs, &metrics, now_ms)).await?;
             self.commit(key, body, rows, done).await?;
         }
         Ok(())
@@ -60,7 +60,7 @@ impl Run<'_> {
 fn roll_up_files(
     key: &Key,
     inputs: Vec<Input>,
-    metrics: Arc<HashSet<String>>,
+    metrics: &Arc<HashSet<String>>,
     now_ms: i64,
 ) -> Result<(bytes::Bytes, u64), StoreError> {
     let failed = |source| StoreError::Arrow { key: key.to_string(), source };

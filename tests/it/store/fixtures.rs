@@ -10,11 +10,9 @@ use etcd_monitor::model::{
 };
 use etcd_monitor::store::compact::{Plan, compact};
 use etcd_monitor::store::samples::{self, Row};
-use etcd_monitor::store::{
-    FORMAT, Store, StoreConfig, Writer, events, job_runs, ledger, readings, verify,
-};
+use etcd_monitor::store::{FORMAT, Store, StoreConfig, Writer, events, job_runs, ledger, readings, verify};
 
-use super::rows::everything;
+use super::rows::{duckdb, everything};
 
 const TS_MS: i64 = 1_795_388_280_000;
 const DAY_MS: i64 = 86_400_000;
@@ -170,6 +168,12 @@ async fn is_read(folder: &Path) {
         assert!(series.len() == 3 && series.iter().zip(&values).all(same), "{name}: {series:?}");
     }
     let all = events::Filter { end_ms: i64::MAX, ..events::Filter::default() };
+    for (table, rows) in
+        [("samples", "9"), ("rollup_5m", "1"), ("readings", "1"), ("events", "1"), ("job_runs", "1")]
+    {
+        let counted = duckdb(&store, &format!("SELECT count(*) FROM {table}")).await;
+        assert_eq!(counted, rows, "{table} by DuckDB");
+    }
     assert_eq!(readings::range(&store, None, 0, i64::MAX).await.expect("reads"), [reading()]);
     assert_eq!(events::query(&store, &all).await.expect("reads"), [event()]);
     assert_eq!(job_runs::range(&store, 0, i64::MAX).await.expect("reads"), [run()]);

@@ -2,18 +2,19 @@
 //! fast one series is found in a month of them.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::{cast, is_not_null};
 use arrow::datatypes::{DataType, Field, Schema};
+use etcd_monitor::model::unit::ConfigDuration;
 use etcd_monitor::model::{Labels, Matcher, Selection};
 use etcd_monitor::store::compact::{Plan, compact};
 use etcd_monitor::store::key::Prefix;
 use etcd_monitor::store::samples::{self, Row};
 use etcd_monitor::store::table::{Level, Table};
-use etcd_monitor::store::{Store, Writer, listing};
+use etcd_monitor::store::{RetentionConfig, Store, Writer, listing};
 
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -65,7 +66,7 @@ struct Replay {
 }
 
 impl Replay {
-    fn of_three_members() -> Self {
+    fn of_three_members(mix: Mix) -> Self {
         let mut seeded = Seeded(0x5eed);
         let mut series = Vec::new();
         for port in [13100, 13102, 13104] {
@@ -77,7 +78,7 @@ impl Replay {
                 let (metric, labels) = name.split_once('{').unwrap_or((name, "}"));
                 let labels = Labels::parse_canonical(labels.trim_end_matches('}')).expect("labels");
                 let value: f64 = value.parse().expect("a value");
-                let motion = motion_of(metric, value, &mut seeded);
+                let motion = motion_of(mix, metric, value, &mut seeded);
                 let labels = labels.with("__name__", metric);
                 series.push(Moving {
                     instance: format!("127.0.0.1:{port}"),
@@ -116,17 +117,33 @@ impl Replay {
     }
 }
 
-/// What was zero on a loaded member stays zero; counters grow at the pace that brought them where they are
-/// (the texts were taken some minutes after the start).
-fn motion_of(metric: &str, value: f64, seeded: &mut Seeded) -> Motion {
-    let pace = value / 40.0;
-    if value == 0.0 || metric.ends_with("_info") || metric.contains("version") {
+/// How much moves.
+#[derive(Clone, Copy, PartialEq)]
+enum Mix {
+    /// As in the texts: what was zero stays zero, counters grow at the pace that brought them where they are.
+    Idle,
+    /// Half of all counters and buckets move, from once in a minute to thousands per scrape.
+    Busy,
+}
+
+fn motion_of(mix: Mix, metric: &str, value: f64, seeded: &mut Seeded) -> Motion {
+    let is = |endings: &[&str]| endings.iter().any(|ending| metric.ends_with(ending));
+    let moves = match mix {
+        Mix::Idle => value != 0.0,
+        Mix::Busy => seeded.fraction() < 0.5,
+    };
+    // The texts were taken some minutes after the start.
+    let pace = match mix {
+        Mix::Idle => value / 40.0,
+        Mix::Busy => 10_f64.powf(seeded.fraction() * 5.0 - 1.0),
+    };
+    if !moves || metric.ends_with("_info") || metric.contains("version") {
         Motion::Still
-    } else if metric.ends_with("_sum") || metric.ends_with("_seconds_total") {
+    } else if is(&["_sum", "_seconds_total"]) {
         Motion::Seconds(pace)
-    } else if metric.ends_with("_total") || metric.ends_with("_bucket") || metric.ends_with("_count") {
+    } else if is(&["_total", "_bucket", "_count"]) {
         Motion::Counter(pace)
-    } else if seeded.fraction() < 0.5 && value > 10.0 {
+    } else if value > 10.0 {
         Motion::Gauge
     } else {
         Motion::Still
@@ -186,13 +203,25 @@ async fn bytes_and_rows(store: &Store, level: Level) -> (f64, f64) {
 }
 
 #[tokio::test]
-async fn a_merged_hour_takes_less_than_a_byte_and_a_half_per_sample() {
+async fn a_busy_hour_takes_less_than_a_byte_and_a_half_per_sample() {
+    measure(Mix::Busy, hours_or(1)).await;
+}
+
+#[tokio::test]
+async fn an_idle_hour_takes_less_than_half_a_byte_per_sample() {
+    measure(Mix::Idle, hours_or(1)).await;
+}
+
+/// Longer replays, for `docs/decisions/0004`.
+fn hours_or(hours: i64) -> i64 {
+    std::env::var("ETCD_MONITOR_TEST_HOURS").ok().and_then(|text| text.parse().ok()).unwrap_or(hours)
+}
+
+async fn measure(mix: Mix, hours: i64) {
     let folder = tempfile::tempdir().expect("a folder");
     let store = local(&folder).await;
     let writer = Writer::new(START_MS, 1);
-    let hours: i64 =
-        std::env::var("ETCD_MONITOR_TEST_HOURS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    let mut replay = Replay::of_three_members();
+    let mut replay = Replay::of_three_members(mix);
     let began = Instant::now();
     for scrape in 0..hours * 240 {
         let ts_ms = START_MS + scrape * 15_000;
@@ -217,12 +246,15 @@ async fn a_merged_hour_takes_less_than_a_byte_and_a_half_per_sample() {
     compact(&store, &Plan::default(), START_MS + 26 * HOUR_MS, &|_| {}).await.expect("compacts");
     let (day_bytes, _) = bytes_and_rows(&store, Level::Day).await;
     let (one_column, dictionary) = one_column_sizes(&store).await;
-    println!("one f64 column: {:.3} B, and with a dictionary {:.3} B", one_column / rows, dictionary / rows);
+    println!(
+        "day with one f64 column: {:.3} B, and with a dictionary {:.3} B",
+        one_column / rows,
+        dictionary / rows
+    );
 
     let moving = replay.series.iter().filter(|series| !matches!(series.motion, Motion::Still)).count();
-    println!("{moving} series move");
     println!(
-        "{rows} samples of {} series: raw {:.2} B, hour {:.3} B, day ({hours} h) {:.3} B per sample; \
+        "{rows} samples of {} series, {moving} moving: raw {:.2} B, hour {:.3} B, day ({hours} h) {:.3} B per sample; \
          wrote in {written:.1?}, merged hours in {merged:.1?}",
         replay.series.len(),
         raw_bytes / rows,
@@ -246,5 +278,66 @@ async fn a_merged_hour_takes_less_than_a_byte_and_a_half_per_sample() {
             usize::try_from(hours * 240).expect("small")
         );
     }
-    assert!(hour_bytes / rows < 1.5, "{:.3} bytes per sample", hour_bytes / rows);
+    assert!(mix == Mix::Idle || day_bytes < one_column, "the integer column does not pay");
+    let limit = if mix == Mix::Busy { 1.5 } else { 0.5 };
+    assert!(hour_bytes / rows < limit, "{:.3} bytes per sample", hour_bytes / rows);
+}
+
+/// A month of day files: only the pages of the wanted series are read, each file's footer once.
+#[tokio::test]
+async fn one_series_is_found_in_a_month_of_day_files() {
+    const SCRAPES: i64 = 96;
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = local(&folder).await;
+    let writer = Writer::new(START_MS, 1);
+    let mut replay = Replay::of_three_members(Mix::Busy);
+    replay.series.truncate(200);
+    for day in 0..30 {
+        let mut scraped = Vec::new();
+        for scrape in 0..SCRAPES {
+            let ts_ms = START_MS + day * 24 * HOUR_MS + scrape * 24 * HOUR_MS / SCRAPES;
+            let rows = replay.rows(ts_ms);
+            scraped.extend(rows.iter().map(|row| (row.labels.clone(), row.ts_ms, row.value)));
+            replay.step();
+        }
+        let instance = "127.0.0.1:13100";
+        let rows: Vec<Row<'_>> = scraped
+            .iter()
+            .map(|(labels, ts_ms, value)| Row {
+                cluster: "prod",
+                instance,
+                labels,
+                ts_ms: *ts_ms,
+                value: *value,
+            })
+            .collect();
+        let flush_ms = START_MS + (day + 1) * 24 * HOUR_MS;
+        samples::write_segment(&store, &writer, flush_ms, u64::try_from(day).expect("small"), &rows)
+            .await
+            .expect("writes");
+    }
+    let plan = Plan {
+        retention: RetentionConfig {
+            raw: ConfigDuration(Duration::from_secs(90 * 86_400)),
+            ..Default::default()
+        },
+        ..Plan::default()
+    };
+    compact(&store, &plan, START_MS + 31 * 24 * HOUR_MS, &|_| {}).await.expect("compacts");
+    let labels = replay.series[100].labels.clone();
+    let matchers = labels.iter().map(|label| Matcher::equal(&label.name, &label.value)).collect();
+    let selection = Selection { matchers, start_ms: START_MS, end_ms: START_MS + 31 * 24 * HOUR_MS };
+    let none = Selection { matchers: vec![Matcher::equal("__name__", "absent")], ..selection.clone() };
+    for what in ["cold", "warm"] {
+        let began = Instant::now();
+        samples::load(&store, std::slice::from_ref(&none), 1).await.expect("loads");
+        println!("an absent series of a month, {what}: {:.1?}", began.elapsed());
+    }
+    for what in ["first", "second"] {
+        let began = Instant::now();
+        let loaded = samples::load(&store, std::slice::from_ref(&selection), 1_000_000).await.expect("loads");
+        println!("one series of a month, {what}: {:.1?}", began.elapsed());
+        let lengths: Vec<usize> = loaded.series.iter().map(|series| series.len()).collect();
+        assert_eq!(lengths, [usize::try_from(30 * SCRAPES).expect("small")]);
+    }
 }
