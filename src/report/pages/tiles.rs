@@ -186,9 +186,9 @@ fn database(facts: &Facts<'_>) -> Tile {
         };
     };
     let share = size / quota;
-    let badge = match share {
-        s if s >= QUOTA_CRIT => Badge::new("crit", "Full"),
-        s if s >= QUOTA_WARN => Badge::new("warn", "Filling"),
+    let badge = match quota_class(Some(share)) {
+        "crit" => Badge::new("crit", "Full"),
+        "warn" => Badge::new("warn", "Filling"),
         _ => Badge::new("ok", "OK"),
     };
     let full = days_to_full(facts, quota).map(|days| format!("full in ~{} d", three_digits(days.round())));
@@ -202,6 +202,15 @@ fn database(facts: &Facts<'_>) -> Tile {
         // The share is at most a few hundred per cent and never negative.
         gauge: Some((share * 100.0).clamp(0.0, 100.0).round() as u32),
         ..base
+    }
+}
+
+/// The look of a share of the quota; empty when there is no cause for one.
+pub(crate) fn quota_class(share: Option<f64>) -> &'static str {
+    match share {
+        Some(share) if share >= QUOTA_CRIT => "crit",
+        Some(share) if share >= QUOTA_WARN => "warn",
+        _ => "",
     }
 }
 
