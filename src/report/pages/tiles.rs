@@ -195,7 +195,12 @@ fn database(facts: &Facts<'_>) -> Tile {
     let parts = [Some(format!("{} %", three_digits((share * 100.0).round()))), in_use, full];
     Tile {
         value,
-        unit: format!("{unit} / {}", human_bytes(quota)),
+        // One unit for both where it is the same: the tile is narrow.
+        unit: if human_bytes(quota).ends_with(&unit) {
+            format!("/ {}", human_bytes(quota))
+        } else {
+            format!("{unit} / {}", human_bytes(quota))
+        },
         badge,
         spark: sparkline,
         note: parts.into_iter().flatten().collect::<Vec<_>>().join(" · "),
