@@ -292,10 +292,11 @@ fn steps(state: State, reasons: &[Reason]) -> Vec<Step> {
     let step = |text: &str, href: &str| Step { text: text.to_owned(), href: Some(href.to_owned()) };
     match state {
         State::NoQuorum => {
-            steps.push(step("See which members answer, and why the others do not", "#members"))
+            steps.push(step("See which members answer, and why the others do not", "#members"));
         }
         State::Stale | State::Unknown => {
-            steps.push(Step { text: "Check that the jobs run: `etcd-monitor status`".to_owned(), href: None })
+            steps
+                .push(Step { text: "Check that the jobs run: `etcd-monitor status`".to_owned(), href: None });
         }
         State::Critical | State::Degraded if steps.is_empty() => {
             let more = reasons.len().saturating_sub(1);

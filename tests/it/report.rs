@@ -1,6 +1,12 @@
 //! The rendered site as a whole: links, policies, budgets, determinism. The browser tests use what
 //! `writes_the_example_site` leaves in the target folder.
 
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints what it measured"
+)]
+
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
