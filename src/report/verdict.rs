@@ -136,7 +136,7 @@ fn availability(facts: &Facts<'_>) -> Vec<Reason> {
         return vec![reason(
             State::Unknown,
             "no reading of this cluster yet",
-            "The next run of `collect` or `watch` brings the first one.",
+            "The next run of collect or watch brings the first one.",
         )];
     };
     let mut reasons = Vec::new();
@@ -295,8 +295,7 @@ fn steps(state: State, reasons: &[Reason]) -> Vec<Step> {
             steps.push(step("See which members answer, and why the others do not", "#members"));
         }
         State::Stale | State::Unknown => {
-            steps
-                .push(Step { text: "Check that the jobs run: `etcd-monitor status`".to_owned(), href: None });
+            steps.push(Step { text: "Check that the jobs run: etcd-monitor status".to_owned(), href: None });
         }
         State::Critical | State::Degraded if steps.is_empty() => {
             let more = reasons.len().saturating_sub(1);

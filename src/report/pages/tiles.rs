@@ -81,7 +81,8 @@ fn leader(facts: &Facts<'_>) -> Tile {
     let Some(name) = facts.leader_name() else {
         let badge = if facts.rows.is_empty() { base.badge.clone() } else { Badge::new("crit", "None") };
         let value = if facts.rows.is_empty() { base.value.clone() } else { "none".to_owned() };
-        return Tile { value, badge, note: "no member knows a leader".to_owned(), ..base };
+        let note = if facts.rows.is_empty() { "not read yet" } else { "no member knows a leader" };
+        return Tile { value, badge, note: note.to_owned(), ..base };
     };
     let changes: Vec<i64> = facts
         .input

@@ -84,7 +84,9 @@ fn places(count: usize) -> Vec<(f64, f64)> {
         0 | 1 => (0.0, 0.0),
         2 => return vec![(104.0, 42.0), (372.0, 42.0)],
         3 => return vec![(252.0, 42.0), (104.0, 188.0), (400.0, 188.0)],
-        4 | 5 => (208.0, 122.0),
+        // A regular pentagon would push its upper sides under the leader's box.
+        5 => return vec![(302.0, 42.0), (502.0, 148.0), (426.0, 252.0), (178.0, 252.0), (104.0, 148.0)],
+        4 => (208.0, 122.0),
         _ => (330.0, 230.0),
     };
     let centre = (rx + BOX.0 / 2.0 + 12.0, ry + BOX.1 / 2.0 + 10.0);
