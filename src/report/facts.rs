@@ -12,6 +12,9 @@ const STEPS_ABOVE_MIN: usize = 2;
 /// The newest sample speaks for "now" only this long.
 const LATEST_AGE_MS: i64 = 16 * 60_000;
 
+/// A summary is a headline; what is longer belongs into the description.
+const SUMMARY_CHARS_MAX: usize = 140;
+
 /// Data older than this many expected intervals is stale.
 pub(crate) const STALE_INTERVALS: i64 = 3;
 
@@ -195,6 +198,9 @@ impl<'a> Facts<'a> {
         if let Some(instance) = incident.labels.get("instance").filter(|i| !self.redact && text.contains(*i))
         {
             text = text.replace(instance, &self.name_of_instance(instance));
+        }
+        if text.chars().count() > SUMMARY_CHARS_MAX {
+            text = text.chars().take(SUMMARY_CHARS_MAX).chain(['…']).collect();
         }
         text.trim_end_matches('.').to_owned()
     }

@@ -84,3 +84,51 @@ impl Shell {
 pub(crate) fn stale_after_ms(input: &Input) -> i64 {
     input.data_through_ms + facts::STALE_INTERVALS * input.expected_interval_ms
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ReportConfig, example};
+    use super::cluster::ClusterPage;
+    use super::fleet::FleetPage;
+
+    /// What people read of a page, without positions and paths, which would change with every pixel.
+    fn readable(value: serde_json::Value) -> serde_json::Value {
+        use serde_json::Value;
+        const DRAWN: [&str; 9] =
+            ["path", "paths", "spark", "days", "shades", "y_ticks", "x_ticks", "gaps", "table"];
+        match value {
+            Value::Object(map) => map
+                .into_iter()
+                // Hashes of assets change with every style; the shell's other fields are checked on one page.
+                .filter(|(key, _)| {
+                    !DRAWN.contains(&key.as_str()) && !["css", "boot", "app"].contains(&key.as_str())
+                })
+                .map(|(key, value)| (key, readable(value)))
+                .collect(),
+            Value::Array(all) => all.into_iter().map(readable).collect(),
+            other => other,
+        }
+    }
+
+    #[test]
+    fn view_models_of_the_states() {
+        let input = example::fleet();
+        for id in ["prod-eu-01", "stage-us-02", "stage-eu-05", "prod-us-07"] {
+            let cluster = input.clusters.iter().find(|c| c.name.as_str() == id).expect("is in the fleet");
+            let page = ClusterPage::new(&ReportConfig::default(), &input, cluster);
+            let json = readable(serde_json::to_value(&page).expect("serializes"));
+            insta::assert_snapshot!(
+                format!("cluster_{id}"),
+                serde_json::to_string_pretty(&json).expect("prints")
+            );
+        }
+    }
+
+    #[test]
+    fn view_model_of_the_fleet() {
+        let mut page = FleetPage::new(&ReportConfig::default(), &example::fleet());
+        page.rows.truncate(9);
+        let json = readable(serde_json::to_value(&page).expect("serializes"));
+        insta::assert_snapshot!("fleet", serde_json::to_string_pretty(&json).expect("prints"));
+    }
+}

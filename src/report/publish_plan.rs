@@ -184,7 +184,7 @@ mod tests {
         let old = manifest_of(&all);
         let again = plan(Some(&old), &first, 1).expect("plans");
         assert_eq!((paths(&again), again.unchanged), (vec![], 4));
-        let mut changed = first.clone();
+        let mut changed = first;
         changed.insert("c/x/index.html".to_owned(), b"new".to_vec());
         assert_eq!(paths(&plan(Some(&old), &changed, 1).expect("plans")), ["c/x/index.html", MANIFEST_PATH]);
     }

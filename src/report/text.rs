@@ -84,6 +84,11 @@ pub(crate) fn clock(ts_ms: i64, now_ms: i64) -> String {
     ts.format(format).to_string()
 }
 
+/// Markdown's code marks taken out: the catalogue's texts also go into documents.
+pub(crate) fn plain(text: &str) -> String {
+    text.replace('`', "")
+}
+
 /// `1 member`, `3 members`.
 pub(crate) fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })

@@ -136,7 +136,7 @@ fn availability(facts: &Facts<'_>) -> Vec<Reason> {
         return vec![reason(
             State::Unknown,
             "no reading of this cluster yet",
-            "The next run of `collect` or `watch` brings the first one.",
+            "The next run of collect or watch brings the first one.",
         )];
     };
     let mut reasons = Vec::new();
@@ -262,6 +262,12 @@ fn describe(facts: &Facts<'_>, state: State, reasons: Vec<Reason>) -> Verdict {
             format!("Since {}, {}.", clock(since_ms, facts.now_ms), human_span(facts.now_ms - since_ms));
         detail = if detail.is_empty() { since } else { format!("{since} {detail}") };
     }
+    if state == State::Degraded || state == State::Critical {
+        // A rule's text rarely has the value of now; the limits it stands for do.
+        for above in above_limits(facts).iter().filter(|above| Some(&above.text) != worst.map(|w| &w.text)) {
+            detail.push_str(&format!(" {}.", capitalized(&above.text)));
+        }
+    }
     if worst.is_none() {
         let tolerated = facts.voters.saturating_sub(1) / 2;
         detail = match tolerated {
@@ -271,6 +277,11 @@ fn describe(facts: &Facts<'_>, state: State, reasons: Vec<Reason>) -> Verdict {
     }
     let steps = steps(state, &reasons);
     Verdict { state, headline, detail, steps, since_ms, reasons }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 fn steps(state: State, reasons: &[Reason]) -> Vec<Step> {
@@ -284,7 +295,7 @@ fn steps(state: State, reasons: &[Reason]) -> Vec<Step> {
             steps.push(step("See which members answer, and why the others do not", "#members"));
         }
         State::Stale | State::Unknown => {
-            steps.push(Step { text: "Check that the jobs run: `etcd-monitor status`".to_owned(), href: None });
+            steps.push(Step { text: "Check that the jobs run: etcd-monitor status".to_owned(), href: None });
         }
         State::Critical | State::Degraded if steps.is_empty() => {
             let more = reasons.len().saturating_sub(1);

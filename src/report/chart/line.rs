@@ -111,7 +111,7 @@ impl LineChart {
             plan.limits.into_iter().partition(|(value, _)| *value <= highest * LIMIT_REACH);
         let scale =
             ValueScale::up_to(near.iter().map(|(value, _)| *value).fold(highest, f64::max), plan.unit);
-        let missing = series.is_empty().then(|| plan.why_missing.to_owned());
+        let missing = series.is_empty().then(|| crate::report::text::plain(plan.why_missing));
         let mut caption = plan.caption;
         for (_, text) in far.iter().filter(|_| missing.is_none()) {
             caption.push_str(&format!(" The {text} is outside this scale."));

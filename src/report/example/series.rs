@@ -13,7 +13,8 @@ pub(super) struct Dice(u64);
 
 impl Dice {
     pub(super) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        // Neighbouring seeds must not give one stream, shifted.
+        Self(Self(seed ^ 0x5851_f42d_4c95_7f2d).next())
     }
 
     fn next(&mut self) -> u64 {

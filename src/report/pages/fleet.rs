@@ -136,7 +136,7 @@ fn row(config: &ReportConfig, input: &Input, cluster: &ClusterInput) -> Row {
         put_p99: seconds(put),
         spark: p99.and_then(|s| spark(s, facts.now_ms - 86_400_000, facts.now_ms, None)),
         fsync_p99: seconds(fsync),
-        db_ratio: figure(ratio, percent, if ratio.is_some_and(|r| r >= 0.8) { "warn" } else { "" }),
+        db_ratio: figure(ratio, percent, super::tiles::quota_class(ratio)),
         strip: strip(&cluster.days, input.data_through_ms),
         first_of_state: false,
     }

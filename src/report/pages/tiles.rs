@@ -81,7 +81,8 @@ fn leader(facts: &Facts<'_>) -> Tile {
     let Some(name) = facts.leader_name() else {
         let badge = if facts.rows.is_empty() { base.badge.clone() } else { Badge::new("crit", "None") };
         let value = if facts.rows.is_empty() { base.value.clone() } else { "none".to_owned() };
-        return Tile { value, badge, note: "no member knows a leader".to_owned(), ..base };
+        let note = if facts.rows.is_empty() { "not read yet" } else { "no member knows a leader" };
+        return Tile { value, badge, note: note.to_owned(), ..base };
     };
     let changes: Vec<i64> = facts
         .input
@@ -186,22 +187,36 @@ fn database(facts: &Facts<'_>) -> Tile {
         };
     };
     let share = size / quota;
-    let badge = match share {
-        s if s >= QUOTA_CRIT => Badge::new("crit", "Full"),
-        s if s >= QUOTA_WARN => Badge::new("warn", "Filling"),
+    let badge = match quota_class(Some(share)) {
+        "crit" => Badge::new("crit", "Full"),
+        "warn" => Badge::new("warn", "Filling"),
         _ => Badge::new("ok", "OK"),
     };
     let full = days_to_full(facts, quota).map(|days| format!("full in ~{} d", three_digits(days.round())));
     let parts = [Some(format!("{} %", three_digits((share * 100.0).round()))), in_use, full];
     Tile {
         value,
-        unit: format!("{unit} / {}", human_bytes(quota)),
+        // One unit for both where it is the same: the tile is narrow.
+        unit: if human_bytes(quota).ends_with(&unit) {
+            format!("/ {}", human_bytes(quota))
+        } else {
+            format!("{unit} / {}", human_bytes(quota))
+        },
         badge,
         spark: sparkline,
         note: parts.into_iter().flatten().collect::<Vec<_>>().join(" · "),
         // The share is at most a few hundred per cent and never negative.
         gauge: Some((share * 100.0).clamp(0.0, 100.0).round() as u32),
         ..base
+    }
+}
+
+/// The look of a share of the quota; empty when there is no cause for one.
+pub(crate) fn quota_class(share: Option<f64>) -> &'static str {
+    match share {
+        Some(share) if share >= QUOTA_CRIT => "crit",
+        Some(share) if share >= QUOTA_WARN => "warn",
+        _ => "",
     }
 }
 

@@ -9,7 +9,7 @@ use crate::report::chart::coord;
 use crate::report::facts::Facts;
 
 /// A member's box, px.
-const BOX: (f64, f64) = (158.0, 62.0);
+const BOX: (f64, f64) = (184.0, 62.0);
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Topology {
@@ -82,10 +82,12 @@ pub(crate) fn topology(facts: &Facts<'_>, redact: bool) -> Option<Topology> {
 fn places(count: usize) -> Vec<(f64, f64)> {
     let (rx, ry) = match count {
         0 | 1 => (0.0, 0.0),
-        2 => return vec![(90.0, 42.0), (330.0, 42.0)],
-        3 => return vec![(250.0, 42.0), (104.0, 196.0), (396.0, 196.0)],
-        4 | 5 => (208.0, 122.0),
-        _ => (260.0, 170.0),
+        2 => return vec![(104.0, 42.0), (372.0, 42.0)],
+        3 => return vec![(252.0, 42.0), (104.0, 188.0), (400.0, 188.0)],
+        // A regular pentagon would push its upper sides under the leader's box.
+        5 => return vec![(302.0, 42.0), (502.0, 148.0), (426.0, 252.0), (178.0, 252.0), (104.0, 148.0)],
+        4 => (208.0, 122.0),
+        _ => (330.0, 230.0),
     };
     let centre = (rx + BOX.0 / 2.0 + 12.0, ry + BOX.1 / 2.0 + 10.0);
     (0..count)

@@ -138,7 +138,7 @@ pub(super) fn distribution(facts: &Facts<'_>) -> (Option<Heatmap>, String, Strin
     let all = facts.panel(id);
     let worst = facts.worst("wal_fsync").map(|(instance, _)| instance);
     let first = all.iter().find_map(|s| s.labels.get("instance"));
-    let why = || catalogue().get(id).map(|m| m.why_missing.clone()).unwrap_or_default();
+    let why = || catalogue().get(id).map(|m| crate::report::text::plain(&m.why_missing)).unwrap_or_default();
     let Some(instance) = worst.or(first) else { return (None, String::new(), why()) };
     let own: Vec<&Series> = all.iter().filter(|s| s.labels.get("instance") == Some(instance)).collect();
     let limit = catalogue().get("wal_fsync").and_then(|m| m.limit.as_ref()).map_or(0.01, |l| l.value);
