@@ -9,5 +9,6 @@
     reason = "a test fails by panicking, reads its environment, and prints what it measured"
 )]
 
+mod report;
 mod s3;
 mod store;
