@@ -10,3 +10,5 @@
 )]
 
 mod report;
+mod s3;
+mod store;
