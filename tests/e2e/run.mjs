@@ -182,6 +182,11 @@ test("old data is called stale by the reader's clock", async (t) => {
   const page = await open(t, slow, { now: dataThrough + 26 * 60_000 });
   assert.match(await page.locator("#stale").textContent(), /Stale: the data is 26 min old/);
   await axeClean(page, "stale banner");
+  const healthy = await open(t, "c/prod-us-10/index.html", { now: dataThrough + 26 * 60_000 });
+  const colour = (selector) => healthy.evaluate((s) => getComputedStyle(document.querySelector(s)).color, selector);
+  assert.equal(await colour("#t-quorum .badge"), await colour("#t-backup .badge"), "stale is never green");
+  assert.equal(await colour(".verdict"), await colour("#t-backup .badge"), "stale is never green");
+  await axeClean(healthy, "stale healthy cluster");
   if (shots) await page.screenshot({ path: join(shots, "stale.png") });
 });
 

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use etcd_monitor::report::{ReportConfig, Site, example, render};
+use etcd_monitor::report::{ReportConfig, Site, example, panels, render};
 
 fn site() -> Site {
     render(&ReportConfig::default(), &example::fleet()).expect("renders")
@@ -184,4 +184,26 @@ fn a_fleet_without_clusters_says_how_to_begin() {
     let site = render(&ReportConfig::default(), &input).expect("renders");
     let html = std::str::from_utf8(&site["index.html"]).expect("is UTF-8");
     assert!(html.contains("No clusters yet") && html.contains("etcd-monitor run --endpoints"));
+}
+
+/// Prometheus itself parses every panel; JSON is YAML, so a rule file needs no writer of its own.
+#[test]
+fn prometheus_accepts_every_panel() {
+    let cluster = "prod-eu-1".parse().expect("is a name");
+    let rules: Vec<_> = panels()
+        .iter()
+        .map(|panel| serde_json::json!({ "record": format!("panel:{}", panel.id), "expr": panel.for_cluster(&cluster) }))
+        .collect();
+    let file = serde_json::json!({ "groups": [{ "name": "panels", "rules": rules }] });
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let path = folder.path().join("panels.yaml");
+    std::fs::write(&path, file.to_string()).expect("the file can be written");
+    let output = Command::new("promtool")
+        .args(["check", "rules"])
+        .arg(&path)
+        .output()
+        .expect("promtool is installed: make test-deps");
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.contains(&format!("{} rules found", rules.len())), "{said}");
 }
