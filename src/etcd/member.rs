@@ -62,6 +62,7 @@ impl Connection {
         config: ClusterConfig,
         password: Option<SecretString>,
     ) -> Result<Self, Vec<(&'static str, String)>> {
+        super::tls::install_crypto_provider();
         let tls = config.tls.as_ref().map_or_else(|| Ok(TlsMaterial::default()), TlsMaterial::read)?;
         Ok(Self { config, password, tls })
     }

@@ -63,7 +63,8 @@ fn leader_change(previous: &Reading, next: &Reading) -> Option<Event> {
     };
     let details = json!({ "from": from, "to": to, "term": new.1, "terms_passed": terms });
     // The term makes it one event for every witness.
-    Some(event(next, EventKind::LeaderChanged, Severity::Info, &to, &new.1.to_string(), text, details))
+    let subject = next.leader_member().map_or_else(|| to.clone(), |member| member.instance.to_string());
+    Some(event(next, EventKind::LeaderChanged, Severity::Info, &subject, &new.1.to_string(), text, details))
 }
 
 fn display_name(member: &MemberReading) -> String {

@@ -19,10 +19,8 @@ pub enum Version {
 
 impl Version {
     fn binary(self, name: &str) -> PathBuf {
-        let folder = std::env::var_os("ETCD_MONITOR_TEST_BIN").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-bin"),
-            PathBuf::from,
-        );
+        let folder = std::env::var_os("ETCD_MONITOR_TEST_BIN")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-bin"), PathBuf::from);
         let path = match self {
             Self::V34 => return PathBuf::from(name),
             Self::V35 => folder.join("etcd-3.5").join(name),
@@ -76,6 +74,7 @@ impl EtcdCluster {
     /// Starts the members and waits until all are healthy. A port that another process took in the meantime
     /// is one more try.
     pub async fn start(options: Options) -> Self {
+        etcd_monitor::etcd::install_crypto_provider();
         for _ in 0..5 {
             if let Some(cluster) = Self::try_start(options).await {
                 return cluster;
@@ -86,8 +85,10 @@ impl EtcdCluster {
 
     async fn try_start(options: Options) -> Option<Self> {
         // Memory, where it is: these tests are not about disks.
-        let base = if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
-        let folder = tempfile::Builder::new().prefix("etcd-monitor-test-").tempdir_in(base).expect("temp folder");
+        let base =
+            if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
+        let folder =
+            tempfile::Builder::new().prefix("etcd-monitor-test-").tempdir_in(base).expect("temp folder");
         let authority = Authority::new(folder.path());
         let ports = free_ports(options.members * 3);
         let scheme = if options.security == Security::Plain { "http" } else { "https" };
@@ -110,9 +111,26 @@ impl EtcdCluster {
         let name = format!("m{}", n + 1);
         let data = data.display().to_string();
         let mut arguments: Vec<String> = [
-            "--name", &name, "--data-dir", &data, "--listen-client-urls", client, "--advertise-client-urls", client,
-            "--listen-metrics-urls", metrics, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-            "--initial-cluster", initial, "--initial-cluster-state", "new", "--initial-cluster-token", "test",
+            "--name",
+            &name,
+            "--data-dir",
+            &data,
+            "--listen-client-urls",
+            client,
+            "--advertise-client-urls",
+            client,
+            "--listen-metrics-urls",
+            metrics,
+            "--listen-peer-urls",
+            peer,
+            "--initial-advertise-peer-urls",
+            peer,
+            "--initial-cluster",
+            initial,
+            "--initial-cluster-state",
+            "new",
+            "--initial-cluster-token",
+            "test",
         ]
         .map(String::from)
         .to_vec();
@@ -121,10 +139,16 @@ impl EtcdCluster {
         }
         if self.options.security != Security::Plain {
             let file = |path: &Path| path.display().to_string();
-            arguments.extend([format!("--cert-file={}", file(&self.authority.server_cert)), format!("--key-file={}", file(&self.authority.server_key))]);
+            arguments.extend([
+                format!("--cert-file={}", file(&self.authority.server_cert)),
+                format!("--key-file={}", file(&self.authority.server_key)),
+            ]);
         }
         if self.options.security == Security::MutualTls {
-            arguments.extend(["--client-cert-auth".to_owned(), format!("--trusted-ca-file={}", self.authority.ca.display())]);
+            arguments.extend([
+                "--client-cert-auth".to_owned(),
+                format!("--trusted-ca-file={}", self.authority.ca.display()),
+            ]);
         }
         arguments
     }
@@ -132,7 +156,11 @@ impl EtcdCluster {
     async fn become_healthy(&mut self) -> bool {
         let deadline = Instant::now() + Duration::from_secs(60);
         while Instant::now() < deadline {
-            if self.members.iter_mut().any(|m| m.process.as_mut().is_some_and(|p| matches!(p.try_wait(), Ok(Some(_))))) {
+            if self
+                .members
+                .iter_mut()
+                .any(|m| m.process.as_mut().is_some_and(|p| matches!(p.try_wait(), Ok(Some(_)))))
+            {
                 return false;
             }
             let mut healthy = 0;
