@@ -20,4 +20,4 @@ pub use group::{Group, Kind, Notification};
 pub use incident::Observation;
 pub use inhibit::InhibitRule;
 pub use matchers::{MatchersError, parse_matcher};
-pub use route::{AlertConfig, AlertConfigError, RouteConfig, Route, Routes};
+pub use route::{AlertConfig, AlertConfigError, Route, RouteConfig, Routes};

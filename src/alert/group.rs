@@ -137,10 +137,7 @@ pub fn step<'a>(
     let channels = if silent { &[] } else { route.channels.as_slice() };
     let notifications = channels
         .iter()
-        .map(|channel| Notification {
-            channel: channel.clone(),
-            idempotency_key: idempotency_key.clone(),
-        })
+        .map(|channel| Notification { channel: channel.clone(), idempotency_key: idempotency_key.clone() })
         .collect();
     Some(Group {
         key,

@@ -29,11 +29,7 @@ impl InhibitRule {
     /// When a matcher does not parse.
     pub fn new(config: &InhibitConfig) -> Result<Self, MatchersError> {
         let all = |texts: &[String]| texts.iter().map(|text| parse_matcher(text)).collect::<Result<_, _>>();
-        Ok(Self {
-            source: all(&config.source)?,
-            target: all(&config.target)?,
-            equal: config.equal.clone(),
-        })
+        Ok(Self { source: all(&config.source)?, target: all(&config.target)?, equal: config.equal.clone() })
     }
 
     /// What the shipped rules need: a warning is silent under the critical incident of the same alert and

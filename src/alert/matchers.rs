@@ -53,7 +53,11 @@ mod tests {
             ("a=", "a", MatchOp::Equal, ""),
         ] {
             let matcher = parse_matcher(text).expect(text);
-            assert_eq!((matcher.name.as_str(), matcher.op, matcher.value.as_str()), (name, op, value), "{text}");
+            assert_eq!(
+                (matcher.name.as_str(), matcher.op, matcher.value.as_str()),
+                (name, op, value),
+                "{text}"
+            );
         }
         for bad in ["", "critical", "=x", "a!b", "1a=b", "a-b=c", "a=\"b", "a=~("] {
             assert!(parse_matcher(bad).is_err(), "{bad}");

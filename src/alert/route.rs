@@ -208,9 +208,12 @@ impl Routes {
         let critical = Labels::from_pairs([("severity", "critical")]);
         let taken = self.of(&critical);
         if taken.is_empty() {
-            return vec!["no route takes an incident with severity=\"critical\": nobody will be told".to_owned()];
+            return vec![
+                "no route takes an incident with severity=\"critical\": nobody will be told".to_owned(),
+            ];
         }
-        let mut ways: Vec<&String> = taken.iter().flat_map(|r| r.channels.iter().chain(&r.failover)).collect();
+        let mut ways: Vec<&String> =
+            taken.iter().flat_map(|r| r.channels.iter().chain(&r.failover)).collect();
         ways.sort_unstable();
         ways.dedup();
         match ways.as_slice() {
@@ -288,7 +291,9 @@ mod tests {
         let routes = Routes::new(&AlertConfig::default(), &["mail".to_owned()]).expect("valid");
         assert_eq!(routes.of(&Labels::default())[0].channels, ["mail"]);
         assert!(routes.warnings()[0].contains("\"mail\""));
-        assert!(Routes::new(&AlertConfig::default(), &[]).expect("valid").warnings()[0].contains("no channel"));
+        assert!(
+            Routes::new(&AlertConfig::default(), &[]).expect("valid").warnings()[0].contains("no channel")
+        );
     }
 
     #[test]

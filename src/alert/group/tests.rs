@@ -90,7 +90,8 @@ fn unknown_is_neither_an_end_nor_news() {
     let routes = routes("");
     let down = fired("m1", "critical", 0);
     let one = next(&routes, None, &[&down], 0).expect("told");
-    let unknown = incident::step(Some(&down), &Observation::Incomplete("no data".into()), 1).expect("unknown");
+    let unknown =
+        incident::step(Some(&down), &Observation::Incomplete("no data".into()), 1).expect("unknown");
     assert!(next(&routes, Some(&one), &[&unknown], 10 * MINUTE_MS).is_none());
     assert!(!has_news(Some(&one), &unknown) && has_news(None, &unknown));
 }
