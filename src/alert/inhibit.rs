@@ -96,7 +96,7 @@ mod tests {
             ("member under quorum", incident("EtcdMemberDown", "a", "m1", "critical"), quorum.clone(), true),
             ("other cluster", incident("EtcdMemberDown", "b", "m1", "critical"), quorum.clone(), false),
             ("no leader", incident("EtcdNoLeader", "a", "m1", "critical"), quorum.clone(), true),
-            ("quorum itself", quorum.clone(), quorum.clone(), false),
+            ("quorum itself", quorum.clone(), quorum, false),
             ("warning under critical", slow("warning"), slow("critical"), true),
             ("critical over warning", slow("critical"), slow("warning"), false),
             ("other member", incident("EtcdWalFsyncSlow", "a", "m2", "warning"), slow("critical"), false),
