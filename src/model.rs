@@ -5,6 +5,7 @@
 //! Refuses: I/O, async, the clock, the environment. Every time is an argument, in milliseconds since
 //! the Unix epoch (UTC).
 
+pub mod catalogue;
 mod event;
 mod finding;
 mod incident;
@@ -13,6 +14,7 @@ mod labels;
 mod matcher;
 mod name;
 mod reading;
+mod schedule;
 mod secret;
 mod series;
 pub mod unit;
@@ -28,6 +30,7 @@ pub use reading::{
     Alarm, ErrorKind, MemberReading, MemberStatus, ReadProbe, Reading, ReadingError, ReadingRow, Role,
     Scrape, ScrapedSample, StatusSource,
 };
+pub use schedule::{CronSchedule, ScheduleError};
 pub use secret::SecretRef;
 pub use series::{
     Joined, STALE_MARKER_BITS, Selection, Series, SeriesSet, SeriesSource, SourceError, is_stale_marker,

@@ -1,1 +1,26 @@
-//! Placeholder until the module lands.
+//! The report site: what the store says of the fleet, as files that a browser opens.
+//!
+//! Owns: the verdict, the view models of every page and JSON twin, the SVG charts, the templates and the
+//! plan of what to upload. Equal input gives equal bytes, so an upload can skip what did not change.
+//! Refuses: I/O, the clock, the network. What "now" is comes with the input.
+
+mod api;
+mod assets;
+mod chart;
+mod cluster_input;
+mod days;
+pub mod example;
+mod facts;
+mod pages;
+mod panels;
+pub mod publish_plan;
+mod site;
+mod templates;
+mod text;
+mod verdict;
+
+pub use cluster_input::{ClusterInput, Input, ReportConfig};
+pub use days::{DayState, DayWord, day_states};
+pub use panels::{Panel, panels};
+pub use site::{ReportError, Site, render};
+pub use verdict::{Reason, State, Step, Verdict, verdict};

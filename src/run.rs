@@ -1,1 +1,19 @@
-//! Placeholder until the module lands.
+//! How a job comes to run: its specification, what it is given, the one guard around every execution,
+//! and the hosts (daemon, Lambda, command line) that are thin adapters over that guard.
+//!
+//! Owns: the clock, exit codes, telemetry, scheduling. Refuses: what a single job does (`jobs/`), and
+//! parsing of configuration (`config`).
+
+pub mod clock;
+mod context;
+pub mod daemon;
+mod execute;
+pub mod exit_code;
+pub mod lambda;
+pub mod site_server;
+mod spec;
+pub mod telemetry;
+
+pub use context::{Context, Services};
+pub use execute::{Executed, SHARD, execute};
+pub use spec::{CatchUp, Host, JobFuture, JobSpec, Summary, When};

@@ -9,17 +9,26 @@
 //! winner on every supported backend. `docs/storage-format.md` is the contract for other readers.
 
 mod backend;
+mod columns;
+pub mod compact;
 mod config;
 mod error;
+pub mod events;
 mod file;
 pub mod heartbeat;
+pub mod job_runs;
 pub mod key;
 pub mod ledger;
+mod merge;
 mod object;
 mod reader;
+pub mod readings;
 pub mod samples;
+mod scan;
 pub mod sequence;
 pub mod table;
+mod verify;
+pub mod views;
 mod visible;
 mod writer;
 
@@ -28,4 +37,5 @@ pub use error::StoreError;
 pub use file::FORMAT;
 pub use key::Key;
 pub use object::{Create, Entry, Store};
+pub use verify::{Listed, Problem, Verified, listing, verify};
 pub use writer::Writer;

@@ -111,4 +111,13 @@ mod tests {
             assert!(text.contains(expected) && text.contains("a/b"), "{errno}: {text}");
         }
     }
+
+    #[test]
+    fn an_object_that_is_gone_is_known_behind_a_parquet_error() {
+        let gone = || object_store::Error::NotFound { path: "a".to_owned(), source: "gone".into() };
+        let parquet = |source| StoreError::Parquet { key: "a".to_owned(), source };
+        assert!(StoreError::object("read", "a", gone()).is_not_found());
+        assert!(parquet(ParquetError::External(Box::new(gone()))).is_not_found());
+        assert!(!parquet(ParquetError::EOF("short".to_owned())).is_not_found());
+    }
 }

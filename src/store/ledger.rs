@@ -60,7 +60,7 @@ pub async fn start(store: &Store, writer: &Writer, claim: &Claim<'_>) -> Result<
             match key::parse_run(&entry.key) {
                 Some((_, attempt, RunMark::Start)) => newest_start = newest_start.max(attempt),
                 Some((_, attempt, RunMark::Done)) => {
-                    newest_done = newest_done.max(Some((attempt, entry.key)))
+                    newest_done = newest_done.max(Some((attempt, entry.key)));
                 }
                 None => {}
             }

@@ -74,7 +74,7 @@ mod tests {
             }
             let store = Store::in_memory();
             let loaded = run(async {
-                write_segment(&store, &Writer::new(1, 1), 86_420_000, 1, &written).await?;
+                write_segment(&store, &Writer::new(1, 1), 86_400_000, 1, &written).await?;
                 load(&store, &[all()], 1_000_000).await
             }).expect("store");
             let mut found = BTreeMap::new();
@@ -93,6 +93,25 @@ mod tests {
         } else {
             value.to_bits()
         }
+    }
+
+    #[test]
+    fn a_segment_is_skipped_only_when_it_is_too_old() {
+        let store = Store::in_memory();
+        let labels = Labels::from_pairs([("__name__", "a")]);
+        run(async {
+            let writer = Writer::new(1, 1);
+            for n in 0..10_i64 {
+                let row = Row { cluster: "c", instance: "h:1", labels: &labels, ts_ms: n * 1000, value: 1.0 };
+                // The flush's own clock may be behind that of the rows.
+                write_segment(&store, &writer, 500, n.unsigned_abs(), &[row]).await.expect("writes");
+            }
+            for (start_ms, expected) in [(0, 10), (1, 9), (8999, 1), (9000, 1), (9001, 0)] {
+                let selection = Selection { matchers: vec![], start_ms, end_ms: 60_000 };
+                let found = load(&store, &[selection], 100).await.expect("loads").series;
+                assert_eq!(found.iter().map(|s| s.len()).sum::<usize>(), expected, "from {start_ms}");
+            }
+        });
     }
 
     #[test]

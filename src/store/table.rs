@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use super::key::{DAY_MS, Day, HOUR_MS, Key, Prefix, instant};
+use super::key::{DAY_MS, Day, HOUR_MS, Key, Prefix, instant, parse_instant};
 
 /// A table of Parquet files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -200,6 +200,8 @@ pub struct FileKey {
     pub hour: Option<u8>,
     /// The part's number, for hour and day files.
     pub part: Option<u32>,
+    /// When it was flushed, for segments: no row of samples is of a later time.
+    pub flush_ms: Option<i64>,
 }
 
 impl FileKey {
@@ -216,12 +218,18 @@ impl FileKey {
             .and_then(|rest| rest.split_once('-'))
             .and_then(|(hour, rest)| Some((hour.parse::<u8>().ok().filter(|hour| *hour < 24)?, rest)));
         let part = |text: &str| text.strip_prefix("part-").and_then(|number| number.parse().ok());
-        let (hour, part) = match level {
-            Level::Raw => (Some(hour_and_rest?.0), None),
-            Level::Hour => hour_and_rest.and_then(|(hour, rest)| Some((Some(hour), Some(part(rest)?))))?,
-            Level::Day => (None, Some(part(stem)?)),
+        let (hour, part, flush_ms) = match level {
+            Level::Raw => {
+                let (hour, rest) = hour_and_rest?;
+                (Some(hour), None, Some(parse_instant(rest.split('-').next()?)?))
+            }
+            Level::Hour => {
+                let (hour, rest) = hour_and_rest?;
+                (Some(hour), Some(part(rest)?), None)
+            }
+            Level::Day => (None, Some(part(stem)?), None),
         };
-        Some(Self { table, level, day, hour, part })
+        Some(Self { table, level, day, hour, part, flush_ms })
     }
 
     /// First and last millisecond that rows of this file can have.
@@ -275,8 +283,10 @@ mod tests {
             (hour_key(Table::Events, day, 7, 2), Some(7), Some(2)),
             (day_key(Table::Readings, day, 0), None, Some(0)),
         ] {
-            let parsed = FileKey::parse(&key).expect(key.as_str());
+            let parsed = FileKey::parse(&key).expect("our own key");
             assert_eq!((parsed.hour, parsed.part, parsed.day), (hour, part, day), "{key}");
+            let flush_ms = (parsed.level == Level::Raw).then_some(ts_ms + 9);
+            assert_eq!(parsed.flush_ms, flush_ms);
         }
         for bad in ["data/samples/x", "data/samples/level=day/dt=2026-11-23/h25-part-0001.parquet"] {
             assert_eq!(FileKey::parse(&Key::listed(bad)), None, "{bad}");

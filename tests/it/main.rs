@@ -1,1 +1,14 @@
-fn main() {}
+//! Integration tests: real servers, real tools, one binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, reads its environment, and prints what it measured"
+)]
+
+mod report;
+mod s3;
+mod store;

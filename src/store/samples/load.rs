@@ -130,7 +130,9 @@ async fn tasks<'a>(
         }
         for file in files.visible() {
             let (start_ms, end_ms) = file.key.span_ms();
-            let selections = wanted(start_ms, end_ms);
+            // What was flushed before the time asked for has none of it: a rule's last minutes are in few of
+            // the hour's segments.
+            let selections = wanted(start_ms, file.key.flush_ms.unwrap_or(end_ms).min(end_ms));
             if !selections.is_empty() {
                 let (key, size_bytes) = (file.entry.key.clone(), file.entry.size_bytes);
                 tasks.push(Task { key, size_bytes, table: *table, selections });

@@ -50,6 +50,8 @@ pub async fn write_segment(
     n: u64,
     rows: &[Row<'_>],
 ) -> Result<Vec<Key>, StoreError> {
+    // Readers skip segments flushed before the time they ask for, so a name must not be older than its rows.
+    let flush_ms = rows.iter().map(|row| row.ts_ms).fold(flush_ms, i64::max);
     let mut lines: Vec<Line<'_>> = rows.iter().map(line).collect();
     lines.sort_by(|a, b| (a.ts_ms / HOUR_MS, identity(a)).cmp(&(b.ts_ms / HOUR_MS, identity(b))));
     let mut files = Vec::new();

@@ -1,0 +1,1 @@
+(()=>{var e=document.documentElement;e.classList.add("js");var t=new URLSearchParams(location.search).get("theme");try{t??(t=localStorage.getItem("theme"))}catch{}(t==="dark"||t==="light")&&(e.dataset.theme=t);})();

@@ -1,0 +1,232 @@
+//! A TOML file read section by section, so that one check reports every error with its line.
+
+use std::fmt;
+
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+/// One thing wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file, or what else the value came from (`environment`, `command line`).
+    pub source: String,
+    /// Line in the file, from 1, where known.
+    pub line: Option<usize>,
+    /// The key, dotted: `cluster[1].endpoints`. Empty when the file as a whole is wrong.
+    pub key: String,
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.source)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// Everything wrong with the configuration, in file order. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, error) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The parsed file. Sections are taken out one by one; what is left at the end is unknown.
+pub struct Document<'i> {
+    source: String,
+    text: &'i str,
+    table: DeTable<'i>,
+    pub errors: Vec<ConfigError>,
+}
+
+impl<'i> Document<'i> {
+    /// Parses `text`; syntax errors go to `errors` and leave what could be read.
+    pub fn parse(source: &str, text: &'i str) -> Self {
+        let (table, syntax) = DeTable::parse_recoverable(text);
+        let table = table.into_inner();
+        let mut document = Self { source: source.to_owned(), text, table, errors: Vec::new() };
+        for error in syntax {
+            document.report(error.span().map(|span| span.start), "", error.message());
+        }
+        document
+    }
+
+    /// Sets `path` to the value that `text` spells: a TOML value where it parses as one, else a string.
+    /// Environment variables come in this way.
+    pub fn set(&mut self, path: &[String], text: &'i str) {
+        let parsed = DeValue::parse(text).map(Spanned::into_inner).ok();
+        let value = match parsed {
+            Some(value) if !matches!(value, DeValue::Datetime(_)) => value,
+            _ => DeValue::String(text.into()),
+        };
+        let Some((last, parents)) = path.split_last() else { return };
+        let mut table = &mut self.table;
+        for name in parents {
+            let slot = table
+                .entry(Spanned::new(0..0, DeString::from(name.clone())))
+                .or_insert_with(|| Spanned::new(0..0, DeValue::Table(DeTable::new())));
+            let DeValue::Table(inner) = slot.get_mut() else {
+                self.errors.push(ConfigError {
+                    source: "environment".to_owned(),
+                    line: None,
+                    key: path.join("."),
+                    message: format!("{name} is not a table, so nothing can be set inside it"),
+                });
+                return;
+            };
+            table = inner;
+        }
+        // Removing first drops the file's span, which would name a wrong line in an error.
+        let key = DeString::from(last.clone());
+        table.remove(key.as_ref());
+        table.insert(Spanned::new(0..0, key), Spanned::new(0..0, value));
+    }
+
+    /// Takes the section `key`; absent means the default. An error is recorded and gives the default.
+    pub fn section<T: DeserializeOwned + Default>(&mut self, key: &str) -> T {
+        match self.table.remove(key) {
+            None => T::default(),
+            Some(value) => self.typed(key, value).unwrap_or_default(),
+        }
+    }
+
+    /// Takes the array of tables `[[key]]`; elements that do not fit are recorded and left out. Each comes
+    /// with its line.
+    pub fn elements<T: DeserializeOwned>(&mut self, key: &str) -> Vec<(Option<usize>, T)> {
+        let Some(value) = self.table.remove(key) else { return Vec::new() };
+        let start = value.span().start;
+        let DeValue::Array(array) = value.into_inner() else {
+            self.report(Some(start), key, &format!("write it as [[{key}]]"));
+            return Vec::new();
+        };
+        let mut elements = Vec::new();
+        for (n, value) in array.into_iter().enumerate() {
+            let line = self.line(value.span().start);
+            if let Some(element) = self.typed(&format!("{key}[{n}]"), value) {
+                elements.push((line, element));
+            }
+        }
+        elements
+    }
+
+    /// Takes the table of tables `[key.<name>]`.
+    pub fn named<T: DeserializeOwned>(&mut self, key: &str) -> Vec<(String, Option<usize>, T)> {
+        let Some(value) = self.table.remove(key) else { return Vec::new() };
+        let start = value.span().start;
+        let DeValue::Table(table) = value.into_inner() else {
+            self.report(Some(start), key, &format!("write it as [{key}.<name>]"));
+            return Vec::new();
+        };
+        let mut named = Vec::new();
+        for (name, value) in table {
+            let (line, name) = (self.line(name.span().start), name.into_inner().into_owned());
+            if let Some(element) = self.typed(&format!("{key}.{name}"), value) {
+                named.push((name, line, element));
+            }
+        }
+        named
+    }
+
+    /// Records every section nobody took.
+    pub fn finish(&mut self, known: &[&str]) {
+        let left: Vec<(usize, String)> =
+            self.table.keys().map(|key| (key.span().start, key.get_ref().to_string())).collect();
+        for (start, key) in left {
+            self.report(Some(start), &key, &format!("unknown key; known are {}", known.join(", ")));
+        }
+        self.errors.sort_by_key(|error| error.line.unwrap_or(usize::MAX));
+    }
+
+    /// Records an error at `line`.
+    pub fn error_at(&mut self, line: Option<usize>, key: &str, message: impl Into<String>) {
+        self.errors.push(ConfigError {
+            source: self.source.clone(),
+            line,
+            key: key.to_owned(),
+            message: message.into(),
+        });
+    }
+
+    fn typed<T: DeserializeOwned>(&mut self, key: &str, value: Spanned<DeValue<'i>>) -> Option<T> {
+        let start = value.span().start;
+        match T::deserialize(value.into_deserializer()) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let at = error.span().map_or(start, |span| if span.end == 0 { start } else { span.start });
+                self.report(Some(at), key, error.message());
+                None
+            }
+        }
+    }
+
+    fn report(&mut self, at: Option<usize>, key: &str, message: &str) {
+        let line = at.and_then(|at| self.line(at));
+        self.error_at(line, key, message.replace('\n', " "));
+    }
+
+    /// The line of a byte offset; offset 0 with no text before it is a value from the environment.
+    fn line(&self, at: usize) -> Option<usize> {
+        (!self.text.is_empty()).then(|| self.text.bytes().take(at).filter(|b| *b == b'\n').count() + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+    struct Section {
+        max_size: u64,
+        name: String,
+    }
+
+    #[test]
+    fn every_error_is_reported_with_its_line() {
+        let text = "[a]\nmax-size = 'x'\n[b]\nmax-sice = 1\n[[c]]\nname = 'ok'\n[[c]]\nname = 3\n[d]\n";
+        let mut document = Document::parse("etcd-monitor.toml", text);
+        let _: Section = document.section("a");
+        let _: Section = document.section("b");
+        let c: Vec<(Option<usize>, Section)> = document.elements("c");
+        document.finish(&["a", "b", "c"]);
+        assert_eq!(c.len(), 1);
+        let lines: Vec<(Option<usize>, &str)> =
+            document.errors.iter().map(|e| (e.line, e.key.as_str())).collect();
+        assert_eq!(lines, [(Some(2), "a"), (Some(4), "b"), (Some(8), "c[1]"), (Some(9), "d")]);
+        assert!(document.errors[1].to_string().contains("etcd-monitor.toml:4: b: unknown field `max-sice`"));
+    }
+
+    #[test]
+    fn the_environment_sets_typed_values() {
+        let mut document = Document::parse("f.toml", "[a]\nmax-size = 1\n");
+        document.set(&["a".into(), "max-size".into()], "7");
+        document.set(&["a".into(), "name".into()], "plain text: not TOML");
+        let a: Section = document.section("a");
+        assert_eq!(a, Section { max_size: 7, name: "plain text: not TOML".into() });
+        assert!(document.errors.is_empty());
+    }
+
+    #[test]
+    fn a_syntax_error_names_its_line() {
+        let document = Document::parse("f.toml", "[a]\nmax-size = \n");
+        assert_eq!(document.errors[0].line, Some(2));
+    }
+}

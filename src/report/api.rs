@@ -1,0 +1,201 @@
+//! The JSON twins of the pages, for programs. Within `v1` fields are added, never changed or taken away.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::facts::{Facts, limit_of};
+use super::pages::cluster::ClusterPage;
+use super::pages::fleet::FleetPage;
+use super::pages::stale_after_ms;
+use super::{ClusterInput, Input, ReportConfig, ReportError, Site, panels};
+use crate::model::unit::rfc3339;
+
+/// `api/v1/{index,fleet,live/fleet}.json`.
+pub(crate) fn fleet(input: &Input, page: &FleetPage, site: &mut Site) -> Result<(), ReportError> {
+    let index: Vec<Value> = input
+        .clusters
+        .iter()
+        .map(|c| json!({ "id": c.name, "name": c.name, "tags": c.tags, "href": format!("c/{}/index.html", c.name) }))
+        .collect();
+    put(input, site, "index", "index/v1", &json!({ "clusters": index }))?;
+    let rows: Vec<Value> = page
+        .rows
+        .iter()
+        .map(|row| {
+            json!({
+                "id": row.id, "state": row.state, "headline": row.headline,
+                "voters_up": row.voters_up, "voters": row.voters, "leader": row.leader,
+                "version": row.version, "alerts_active": row.alerts,
+                "put_p99_seconds": row.put_p99.value, "wal_fsync_p99_worst_seconds": row.fsync_p99.value,
+                "db_quota_used_ratio": row.db_ratio.value,
+            })
+        })
+        .collect();
+    let counts: serde_json::Map<String, Value> =
+        page.counts.iter().map(|count| (count.key.to_owned(), count.count.into())).collect();
+    put(
+        input,
+        site,
+        "fleet",
+        "fleet/v1",
+        &json!({ "worst": page.rows.first().map(|r| r.state), "counts": counts, "clusters": rows }),
+    )?;
+    let live: Vec<Value> = page
+        .rows
+        .iter()
+        .map(|row| {
+            json!({
+                "id": row.id, "state": row.state_key, "members": row.members, "leader": row.leader,
+                "alerts": row.alerts,
+            })
+        })
+        .collect();
+    put(input, site, "live/fleet", "live-fleet/v1", &json!({ "clusters": live }))
+}
+
+/// `api/v1/clusters/<id>/*.json`.
+pub(crate) fn cluster(
+    config: &ReportConfig,
+    input: &Input,
+    cluster: &ClusterInput,
+    page: &ClusterPage,
+    site: &mut Site,
+) -> Result<(), ReportError> {
+    let at = |file: &str| format!("clusters/{}/{file}", cluster.name);
+    let verdict = &page.verdict;
+    let reasons: Vec<Value> = verdict
+        .reasons
+        .iter()
+        .map(|r| json!({ "state": r.state, "text": r.text, "detail": r.detail, "since": r.since_ms.map(rfc3339), "runbook": r.runbook }))
+        .collect();
+    let health = json!({
+        "id": cluster.name, "state": verdict.state, "headline": verdict.headline, "detail": verdict.detail,
+        "since": verdict.since_ms.map(rfc3339), "reasons": reasons, "next_steps": verdict.steps,
+        "read_at": cluster.rows.iter().map(|row| row.ts_ms).max().map(rfc3339),
+        "days": cluster.days.iter().map(|day| json!({
+            "date": rfc3339(day.day_ms).get(..10), "state": day.word, "quorum_ratio": day.quorum_ratio,
+        })).collect::<Vec<_>>(),
+    });
+    put(input, site, &at("health"), "health/v1", &health)?;
+    let facts = Facts::new(config, input, cluster);
+    put(input, site, &at("members"), "members/v1", &json!({ "members": members(config, &facts, page) }))?;
+    put(input, site, &at("topology"), "topology/v1", &topology(page))?;
+    let alerts: Vec<Value> = page
+        .alerts
+        .iter()
+        .zip(&facts.active)
+        .map(|(alert, incident)| {
+            json!({
+                "fingerprint": alert.fingerprint, "alert": alert.name, "severity": incident.severity,
+                "state": incident.state, "summary": alert.summary, "where": alert.place,
+                "since": alert.since_time, "value": finite(incident.value), "runbook": alert.runbook,
+            })
+        })
+        .collect();
+    put(
+        input,
+        site,
+        &at("alerts"),
+        "alerts/v1",
+        &json!({ "rules_total": cluster.rules_total, "active": alerts }),
+    )?;
+    put(input, site, &at("bundles/overview.24h"), "bundle/v1", &bundle(&facts))
+}
+
+fn members(config: &ReportConfig, facts: &Facts<'_>, page: &ClusterPage) -> Vec<Value> {
+    let rows = facts.rows.iter().zip(&page.members);
+    rows.map(|(row, member)| {
+        json!({
+            "name": member.name, "instance": (!config.redact_addresses).then_some(&row.instance),
+            "member_id": row.member_id, "role": member.role, "status": member.badge.word,
+            "reachable": row.reachable, "version": row.version, "raft_term": row.raft_term,
+            "raft_index": row.raft_index, "raft_applied_index": row.raft_applied_index,
+            "db_size_bytes": row.db_size_bytes, "db_size_in_use_bytes": row.db_size_in_use_bytes,
+            "quota_bytes": row.quota_bytes, "alarms": row.alarms, "errors": member.errors,
+        })
+    })
+    .collect()
+}
+
+fn topology(page: &ClusterPage) -> Value {
+    let links = page.topology.iter().flat_map(|t| &t.links);
+    json!({
+        "nodes": page.members.iter().map(|m| json!({ "name": m.name, "role": m.role, "status": m.badge.word })).collect::<Vec<_>>(),
+        "links": links.map(|l| json!({ "from": l.ends.0, "to": l.ends.1, "up": l.up, "rtt_p99": l.text })).collect::<Vec<_>>(),
+    })
+}
+
+/// The overview's series on one grid: `null` is a gap.
+fn bundle(facts: &Facts<'_>) -> Value {
+    let (step_ms, range_ms) = (300_000_i64, 86_400_000_i64);
+    let t0_ms = facts.now_ms - range_ms;
+    let shown = ["put_latency", "wal_fsync", "backend_commit", "db_size", "db_in_use"];
+    let mut series = Vec::new();
+    let mut thresholds = Vec::new();
+    for panel in panels().iter().filter(|panel| shown.contains(&panel.id.as_str())) {
+        for one in facts.panel(&panel.id) {
+            let mut grid: Vec<Option<f64>> = vec![None; usize::try_from(range_ms / step_ms).unwrap_or(0) + 1];
+            let (ts, values) = one.window(t0_ms - step_ms / 2, facts.now_ms);
+            for (ts, value) in ts.iter().zip(values) {
+                let at = usize::try_from((ts - t0_ms + step_ms / 2) / step_ms).unwrap_or(usize::MAX);
+                if let Some(slot) = grid.get_mut(at) {
+                    *slot = finite(*value).map(three_significant);
+                }
+            }
+            series.push(json!({
+                "metric": panel.id, "member": one.labels.get("instance").map(|i| facts.name_of_instance(i)),
+                "stat": one.labels.get("quantile"), "source": one.labels.get("source"), "unit": panel.unit, "v": grid,
+            }));
+        }
+        thresholds.extend(
+            limit_of(&panel.id).map(|l| json!({ "metric": panel.id, "v": l.value, "label": l.label })),
+        );
+    }
+    let events: Vec<Value> = facts
+        .input
+        .events
+        .iter()
+        .filter(|event| event.ts_ms >= t0_ms)
+        .map(|e| json!({ "t": rfc3339(e.ts_ms), "kind": e.kind, "label": facts.clean(&e.text) }))
+        .collect();
+    json!({
+        "t0": rfc3339(t0_ms), "step_seconds": step_ms / 1000, "range": "24h", "series": series,
+        "thresholds": thresholds, "events": events,
+    })
+}
+
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+/// Three digits are what a chart can show, and a third of the bytes.
+fn three_significant(value: f64) -> f64 {
+    format!("{value:.2e}").parse().unwrap_or(value)
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    schema: &'a str,
+    generated_at: String,
+    data_through: String,
+    stale_after: String,
+    #[serde(flatten)]
+    body: &'a Value,
+}
+
+/// Adds `api/v1/<name>.json`. `generated_at` is the instant the report speaks of, not the one it was made
+/// at: equal data shall give equal bytes.
+fn put(input: &Input, site: &mut Site, name: &str, schema: &str, body: &Value) -> Result<(), ReportError> {
+    let path = format!("api/v1/{name}.json");
+    let envelope = Envelope {
+        schema,
+        generated_at: rfc3339(input.data_through_ms),
+        data_through: rfc3339(input.data_through_ms),
+        stale_after: rfc3339(stale_after_ms(input)),
+        body,
+    };
+    let bytes = serde_json::to_vec(&envelope)
+        .map_err(|error| ReportError::Encode { path: path.clone(), message: error.to_string() })?;
+    site.insert(path, bytes);
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! What the report is made from: configuration, and what the `report` job read of every cluster.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::DayState;
+use crate::model::{ClusterName, Event, Incident, JobRun, ReadingRow, Series};
+
+/// The `[report]` table of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct ReportConfig {
+    /// Stands at the top of every page.
+    pub title: String,
+    /// Where people open the site; printed on paper. No link of the site depends on it.
+    pub public_url: Option<String>,
+    /// Replaces members' addresses by their names, in pages and in the JSON twins.
+    pub redact_addresses: bool,
+}
+
+impl Default for ReportConfig {
+    fn default() -> Self {
+        Self { title: "etcd-monitor".to_owned(), public_url: None, redact_addresses: false }
+    }
+}
+
+/// Everything one rendering of the site shows.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The newest instant the data covers, ms since the epoch: the pages' "now".
+    pub data_through_ms: i64,
+    /// How often readings are expected. Data older than three intervals is called stale.
+    pub expected_interval_ms: i64,
+    /// The program's version.
+    pub version: String,
+    pub clusters: Vec<ClusterInput>,
+    /// The newest run of each job.
+    pub job_runs: Vec<JobRun>,
+}
+
+/// One cluster's part of an [`Input`].
+#[derive(Debug, Clone)]
+pub struct ClusterInput {
+    pub name: ClusterName,
+    pub tags: BTreeMap<String, String>,
+    /// The rows of the newest reading; empty when there never was one.
+    pub rows: Vec<ReadingRow>,
+    /// Active ones, and resolved ones of the last days.
+    pub incidents: Vec<Incident>,
+    /// What happened in the range of the charts.
+    pub events: Vec<Event>,
+    /// By [`super::Panel::id`]: the series its expression gave for its range and step.
+    pub panels: BTreeMap<String, Vec<Series>>,
+    /// Oldest first; missing days are days without data. [`super::day_states`] makes them.
+    pub days: Vec<DayState>,
+    /// How many alert rules are evaluated for this cluster.
+    pub rules_total: usize,
+}
+
+impl ClusterInput {
+    /// A cluster of which nothing is known yet.
+    pub fn new(name: ClusterName) -> Self {
+        Self {
+            name,
+            tags: BTreeMap::new(),
+            rows: Vec::new(),
+            incidents: Vec::new(),
+            events: Vec::new(),
+            panels: BTreeMap::new(),
+            days: Vec::new(),
+            rules_total: 0,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The overview page of one cluster.
+
+mod charts;
+
+use serde::Serialize;
+
+use super::members::{Member, members};
+use super::strip::{Strip, strip};
+use super::tiles::{Tile, tiles};
+use super::topology::{Topology, topology};
+use super::{Badge, Shell};
+use crate::model::unit::{human_span, rfc3339};
+use crate::model::{Incident, IncidentState};
+use crate::report::chart::{Heatmap, LineChart};
+use crate::report::facts::{Facts, class_of};
+use crate::report::text::{clock, count, visible, web_link};
+use crate::report::verdict::{Verdict, of_facts};
+use crate::report::{ClusterInput, Input, ReportConfig};
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ClusterPage {
+    pub(crate) shell: Shell,
+    pub(crate) id: String,
+    pub(crate) state: Badge,
+    /// Tags, version, members, cluster id.
+    pub(crate) about: Vec<String>,
+    pub(crate) verdict: Verdict,
+    pub(crate) verdict_class: &'static str,
+    pub(crate) read_clock: Option<String>,
+    pub(crate) tiles: Vec<Tile>,
+    pub(crate) topology: Option<Topology>,
+    pub(crate) members: Vec<Member>,
+    /// Headings of the members' numbers.
+    pub(crate) member_heads: Vec<&'static str>,
+    pub(crate) alerts: Vec<Alert>,
+    pub(crate) alerts_note: String,
+    pub(crate) strip: Strip,
+    pub(crate) charts: Vec<LineChart>,
+    pub(crate) heatmap: Option<Heatmap>,
+    pub(crate) heatmap_note: String,
+    pub(crate) heatmap_caption: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Alert {
+    pub(crate) fingerprint: String,
+    pub(crate) name: String,
+    pub(crate) summary: String,
+    pub(crate) badge: Badge,
+    pub(crate) state: &'static str,
+    pub(crate) place: String,
+    pub(crate) since: String,
+    pub(crate) since_time: String,
+    pub(crate) lasts: String,
+    pub(crate) value: String,
+    pub(crate) runbook: Option<String>,
+}
+
+impl ClusterPage {
+    pub(crate) fn new(config: &ReportConfig, input: &Input, cluster: &ClusterInput) -> Self {
+        let facts = Facts::new(config, input, cluster);
+        let verdict = of_facts(&facts);
+        let name = cluster.name.as_str();
+        let mut shell = Shell::new(config, input, name.to_owned(), "../../");
+        let twin = |file: &str| format!("api/v1/clusters/{name}/{file}.json");
+        shell.twins = vec![
+            ("Health", twin("health")),
+            ("Members", twin("members")),
+            ("Topology", twin("topology")),
+            ("Alerts", twin("alerts")),
+            ("Series", twin("bundles/overview.24h")),
+        ];
+        let members = members(&facts, config.redact_addresses);
+        let (heatmap, heatmap_note, heatmap_caption) = charts::distribution(&facts);
+        Self {
+            shell,
+            id: name.to_owned(),
+            state: Badge::of_state(verdict.state),
+            about: about(&facts),
+            verdict_class: verdict.state.class(),
+            verdict,
+            read_clock: facts.read_ms().map(|ts| clock(ts, facts.now_ms)),
+            tiles: tiles(&facts),
+            topology: topology(&facts, config.redact_addresses),
+            member_heads: members
+                .first()
+                .map(|m| m.cells.iter().map(|c| c.head).collect())
+                .unwrap_or_default(),
+            members,
+            alerts: facts.active.iter().map(|incident| alert(&facts, incident)).collect(),
+            alerts_note: match cluster.rules_total {
+                0 => "no rules loaded".to_owned(),
+                total => {
+                    format!("{} active · {} watch this cluster", facts.active.len(), count(total, "rule"))
+                }
+            },
+            strip: strip(&cluster.days, input.data_through_ms),
+            charts: charts::charts(&facts),
+            heatmap,
+            heatmap_note,
+            heatmap_caption,
+        }
+    }
+}
+
+fn about(facts: &Facts<'_>) -> Vec<String> {
+    let mut about: Vec<String> =
+        facts.input.tags.iter().map(|(key, value)| format!("{}: {}", visible(key), visible(value))).collect();
+    let mut versions: Vec<&str> = facts.rows.iter().filter_map(|row| row.version.as_deref()).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    if !versions.is_empty() {
+        about.push(format!("etcd {}", visible(&versions.join(", "))));
+    }
+    if !facts.rows.is_empty() {
+        about.push(count(facts.rows.len(), "member"));
+    }
+    about.extend(facts.rows.iter().find_map(|row| row.cluster_id).map(|id| format!("ID {id}")));
+    about
+}
+
+fn alert(facts: &Facts<'_>, incident: &Incident) -> Alert {
+    let word = match incident.severity {
+        crate::model::Severity::Info => "Info",
+        crate::model::Severity::Warning => "Warning",
+        crate::model::Severity::Critical => "Critical",
+    };
+    let state = match incident.state {
+        IncidentState::Firing => "",
+        IncidentState::Acked => "acknowledged",
+        IncidentState::Unknown => "cannot be evaluated now",
+        IncidentState::Resolved => "resolved",
+    };
+    let badge = match incident.state {
+        IncidentState::Unknown => Badge::new("unknown", format!("{word}?")),
+        _ => Badge::new(class_of(incident.severity), word),
+    };
+    let place = incident.labels.get("instance").map(|i| facts.name_of_instance(i));
+    Alert {
+        fingerprint: incident.fingerprint.clone(),
+        name: facts.clean(&incident.alert),
+        summary: facts.summary(incident),
+        badge,
+        state,
+        place: place.unwrap_or_else(|| "cluster".to_owned()),
+        since: clock(incident.active_since_ms, facts.now_ms),
+        since_time: rfc3339(incident.active_since_ms),
+        lasts: human_span(facts.now_ms - incident.active_since_ms),
+        value: crate::model::unit::three_digits(incident.value),
+        runbook: incident.annotations.get("runbook_url").and_then(|url| web_link(url)),
+    }
+}

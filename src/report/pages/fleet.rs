@@ -1,0 +1,165 @@
+//! The fleet page: which cluster needs me?
+
+use serde::Serialize;
+
+use super::strip::{Strip, strip};
+use super::{Badge, Shell};
+use crate::model::JobRun;
+use crate::model::unit::{human_seconds, three_digits};
+use crate::report::chart::{Spark, spark};
+use crate::report::facts::Facts;
+use crate::report::text::{count, visible};
+use crate::report::verdict::{State, of_facts};
+use crate::report::{ClusterInput, Input, ReportConfig};
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct FleetPage {
+    pub(crate) shell: Shell,
+    pub(crate) about: Vec<String>,
+    pub(crate) counts: Vec<Count>,
+    /// Worst first, then by name.
+    pub(crate) rows: Vec<Row>,
+    pub(crate) jobs: Vec<Job>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Count {
+    pub(crate) key: &'static str,
+    pub(crate) badge: Badge,
+    pub(crate) count: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Row {
+    pub(crate) id: String,
+    pub(crate) state: State,
+    pub(crate) state_key: &'static str,
+    pub(crate) badge: Badge,
+    pub(crate) headline: String,
+    pub(crate) tags: Vec<String>,
+    /// `3/3`; empty when never read.
+    pub(crate) members: String,
+    pub(crate) voters_up: usize,
+    pub(crate) voters: usize,
+    pub(crate) leader: String,
+    pub(crate) version: String,
+    pub(crate) alerts: usize,
+    pub(crate) put_p99: Figure,
+    pub(crate) spark: Option<Spark>,
+    pub(crate) fsync_p99: Figure,
+    pub(crate) db_ratio: Figure,
+    pub(crate) strip: Strip,
+    /// The first row of its state carries the anchor that the counts link to.
+    pub(crate) first_of_state: bool,
+}
+
+/// A number with its text and look.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) text: String,
+    pub(crate) value: Option<f64>,
+    pub(crate) class: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Job {
+    pub(crate) name: String,
+    pub(crate) badge: Badge,
+    pub(crate) summary: String,
+    pub(crate) ended: String,
+}
+
+impl FleetPage {
+    pub(crate) fn new(config: &ReportConfig, input: &Input) -> Self {
+        let mut shell = Shell::new(config, input, "Fleet".to_owned(), "");
+        shell.twins =
+            vec![("Fleet", "api/v1/fleet.json".to_owned()), ("Index", "api/v1/index.json".to_owned())];
+        let mut rows: Vec<Row> = input.clusters.iter().map(|c| row(config, input, c)).collect();
+        rows.sort_by(|a, b| (a.state, &a.id).cmp(&(b.state, &b.id)));
+        let mut last = None;
+        for row in &mut rows {
+            row.first_of_state = last != Some(row.state);
+            last = Some(row.state);
+        }
+        let counts = State::ALL
+            .into_iter()
+            .map(|state| Count {
+                key: state.key(),
+                badge: Badge::of_state(state),
+                count: rows.iter().filter(|row| row.state == state).count(),
+            })
+            .filter(|c| c.count > 0);
+        let members: usize = input.clusters.iter().map(|c| c.rows.len()).sum();
+        Self {
+            shell,
+            about: vec![count(rows.len(), "cluster"), count(members, "member")],
+            counts: counts.collect(),
+            rows,
+            jobs: input.job_runs.iter().map(job).collect(),
+        }
+    }
+}
+
+fn row(config: &ReportConfig, input: &Input, cluster: &ClusterInput) -> Row {
+    let facts = Facts::new(config, input, cluster);
+    let verdict = of_facts(&facts);
+    let put = facts.put_p99();
+    let fsync = facts.worst("wal_fsync").map(|(_, standing)| standing);
+    let seconds = |standing: Option<crate::report::facts::Standing>| {
+        let class = if standing.is_some_and(|s| s.above_since_ms.is_some()) { "warn" } else { "" };
+        figure(standing.map(|s| s.value), human_seconds, class)
+    };
+    let (size, quota) = facts.database();
+    let ratio = size.zip(quota).map(|(size, quota)| size / quota);
+    let percent = |ratio: f64| format!("{} %", three_digits((ratio * 100.0).round()));
+    let p99 = facts.series("put_latency", "quantile", "p99");
+    let mut versions: Vec<&str> = facts.rows.iter().filter_map(|r| r.version.as_deref()).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    Row {
+        id: cluster.name.to_string(),
+        state: verdict.state,
+        state_key: verdict.state.key(),
+        badge: Badge::of_state(verdict.state),
+        headline: verdict.headline,
+        tags: cluster.tags.values().map(|value| visible(value)).collect(),
+        members: if facts.rows.is_empty() {
+            String::new()
+        } else {
+            format!("{}/{}", facts.voters_up, facts.voters)
+        },
+        voters_up: facts.voters_up,
+        voters: facts.voters,
+        leader: facts.leader_name().unwrap_or_else(|| "–".to_owned()),
+        version: visible(&versions.join(", ")),
+        alerts: facts.active.len(),
+        put_p99: seconds(put),
+        spark: p99.and_then(|s| spark(s, facts.now_ms - 86_400_000, facts.now_ms, None)),
+        fsync_p99: seconds(fsync),
+        db_ratio: figure(ratio, percent, super::tiles::quota_class(ratio)),
+        strip: strip(&cluster.days, input.data_through_ms),
+        first_of_state: false,
+    }
+}
+
+fn figure(value: Option<f64>, show: impl Fn(f64) -> String, class: &'static str) -> Figure {
+    Figure { text: value.map_or_else(|| "–".to_owned(), show), value, class }
+}
+
+fn job(run: &JobRun) -> Job {
+    use crate::model::Outcome;
+    let badge = match run.outcome {
+        Outcome::Done => Badge::new("ok", "Done"),
+        Outcome::Partial => Badge::new("warn", "Partial"),
+        Outcome::Failed => Badge::new("crit", "Failed"),
+        Outcome::TimedOut => Badge::new("crit", "Timed out"),
+        Outcome::Panicked => Badge::new("crit", "Panicked"),
+    };
+    let first = run.errors.first().map(|error| format!(" · {error}")).unwrap_or_default();
+    Job {
+        name: visible(&run.job),
+        badge,
+        summary: visible(&format!("{}{first}", run.summary)),
+        ended: crate::model::unit::rfc3339(run.ended_ms),
+    }
+}

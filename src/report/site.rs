@@ -1,0 +1,40 @@
+//! The whole site as files in memory.
+
+use std::collections::BTreeMap;
+
+use super::pages::cluster::ClusterPage;
+use super::pages::fleet::FleetPage;
+use super::{Input, ReportConfig, api, assets, templates};
+
+/// Path below the site's top (`c/prod/index.html`) and content.
+pub type Site = BTreeMap<String, Vec<u8>>;
+
+/// Why a site could not be made; both cases are bugs of this program, not of its input.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReportError {
+    #[error("template {template}: {message}")]
+    Template { template: &'static str, message: String },
+    #[error("encode {path}: {message}")]
+    Encode { path: String, message: String },
+}
+
+/// Every file of the site. Equal input gives equal bytes.
+///
+/// # Errors
+/// [`ReportError`], when a template or a JSON twin cannot be made.
+pub fn render(config: &ReportConfig, input: &Input) -> Result<Site, ReportError> {
+    let mut site = Site::new();
+    for (_, path, text) in assets::all() {
+        site.insert(path.clone(), text.as_bytes().to_vec());
+    }
+    let fleet = FleetPage::new(config, input);
+    site.insert("index.html".to_owned(), templates::page("pages/fleet.html", &fleet)?);
+    api::fleet(input, &fleet, &mut site)?;
+    for cluster in &input.clusters {
+        let page = ClusterPage::new(config, input, cluster);
+        let html = templates::page("pages/cluster.html", &page)?;
+        site.insert(format!("c/{}/index.html", cluster.name), html);
+        api::cluster(config, input, cluster, &page, &mut site)?;
+    }
+    Ok(site)
+}

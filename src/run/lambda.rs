@@ -1,0 +1,90 @@
+//! The Lambda adapter: the same jobs under the same guard, started by the Lambda runtime.
+//!
+//! A function runs one job, named by `ETCD_MONITOR_JOB` or else by the function's handler. The event's
+//! `scheduled_time` (EventBridge Scheduler's `<aws.scheduler.scheduled-time>`, or `time` of a rule's
+//! envelope) is the slot, so a repeated delivery finds its slot done.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::clock::Clock;
+use super::context::Services;
+use super::execute::{Executed, execute};
+use super::spec::{Host, JobSpec};
+use crate::config::{Config, Environment, Overrides, process_environment};
+use crate::model::Outcome;
+
+/// Whether this process is a Lambda function.
+pub fn is_lambda() -> bool {
+    process_environment().contains_key("AWS_LAMBDA_RUNTIME_API")
+}
+
+/// Serves invocations until the runtime ends the process.
+///
+/// # Errors
+/// When the job's name or the configuration is wrong, or the store cannot be opened.
+pub async fn serve(jobs: &'static [&'static JobSpec]) -> anyhow::Result<()> {
+    let environment = process_environment();
+    let spec = job_of(jobs, &environment)?;
+    let path = environment.get("ETCD_MONITOR_CONFIG").map(std::path::PathBuf::from);
+    let mut config = Config::load(path.as_deref(), &environment, Overrides::default())?;
+    config.log.format = crate::config::LogFormat::Json;
+    super::telemetry::start(&config.log);
+    let services = Arc::new(
+        Services::start(config, &environment, Clock::System, Host::Lambda, CancellationToken::new()).await?,
+    );
+    let handler = service_fn(move |event: LambdaEvent<Value>| {
+        let services = Arc::clone(&services);
+        async move { invoke(spec, &services, &event.payload).await }
+    });
+    lambda_runtime::run(handler).await.map_err(|error| anyhow!("the Lambda runtime ended: {error}"))
+}
+
+fn job_of(jobs: &'static [&'static JobSpec], environment: &Environment) -> anyhow::Result<&'static JobSpec> {
+    let name = environment.get("ETCD_MONITOR_JOB").or_else(|| environment.get("_HANDLER"));
+    let name = name.context("neither ETCD_MONITOR_JOB nor _HANDLER names the job")?;
+    let spec =
+        jobs.iter().find(|spec| spec.name == name).with_context(|| format!("there is no job {name:?}"))?;
+    anyhow::ensure!(spec.hosts.contains(&Host::Lambda), "the job {name:?} does not run on Lambda");
+    Ok(spec)
+}
+
+async fn invoke(
+    spec: &'static JobSpec,
+    services: &Arc<Services>,
+    event: &Value,
+) -> Result<Value, lambda_runtime::Error> {
+    let slot_ms = slot_of(event).unwrap_or_else(|| services.clock.now_ms());
+    match execute(spec, services, slot_ms).await.map_err(|error| format!("{error:#}"))? {
+        Executed::Ran(run) | Executed::AlreadyDone(run) => match run.outcome {
+            Outcome::Done | Outcome::Partial => Ok(json!(run)),
+            // An error makes the failure visible in Lambda's own metrics too.
+            _ => Err(format!("{} {}: {}", run.job, run.outcome.as_str(), run.errors.join("; ")).into()),
+        },
+        Executed::RunningElsewhere { until_ms } => Ok(json!({ "running_until_ms": until_ms })),
+    }
+}
+
+/// The slot of a scheduled event: `scheduled_time` of our input, or `time` of an EventBridge rule's event.
+fn slot_of(event: &Value) -> Option<i64> {
+    let text = event.get("scheduled_time").or_else(|| event.get("time"))?.as_str()?;
+    chrono::DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slot_comes_from_either_kind_of_event() {
+        let slot = Some(1_764_072_000_000);
+        assert_eq!(slot_of(&json!({"scheduled_time": "2025-11-25T12:00:00Z"})), slot);
+        assert_eq!(slot_of(&json!({"source": "aws.events", "time": "2025-11-25T12:00:00Z"})), slot);
+        assert_eq!(slot_of(&json!({})), None);
+        assert_eq!(slot_of(&json!({"scheduled_time": "noon"})), None);
+    }
+}

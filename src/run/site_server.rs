@@ -1,0 +1,115 @@
+//! Serves the report site from the store over HTTP: files, nothing else.
+
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{Method, Request, Response, StatusCode, response};
+use ring::digest;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::report::publish_plan::{cache_control, content_type};
+use crate::store::{Store, StoreError};
+
+/// Nothing from elsewhere, nothing inline, no framing. The pages carry it as a `<meta>` too.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+    connect-src 'self'; worker-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// A listening server.
+pub struct SiteServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    store: Store,
+}
+
+/// Starts listening; port 0 takes a free one.
+///
+/// # Errors
+/// When the address cannot be had.
+pub async fn bind(store: Store, address: SocketAddr) -> anyhow::Result<SiteServer> {
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
+    let address = listener.local_addr().context("the listening address is unknown")?;
+    Ok(SiteServer { listener, address, store })
+}
+
+impl SiteServer {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` is cancelled.
+    pub async fn serve(self, shutdown: CancellationToken) {
+        let router = Router::new().fallback(answer).with_state(self.store);
+        let server = axum::serve(self.listener, router);
+        // Idle keep-alive connections need no draining, so the server just ends.
+        let _ = shutdown.run_until_cancelled(server.into_future()).await;
+    }
+}
+
+async fn answer(State(store): State<Store>, request: Request<Body>) -> Response<Body> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
+    }
+    let path = request.uri().path();
+    if path.ends_with('/') {
+        // The pages link to …/index.html, as they must work from a bucket; this is for hand-typed URLs.
+        return redirect(&format!("{path}index.html"));
+    }
+    match store.get_site(path.trim_start_matches('/')).await {
+        Ok(Some(body)) => {
+            let hash = digest::digest(&digest::SHA256, &body);
+            let tag: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            let tag = format!("\"{tag}\"");
+            let unchanged =
+                request.headers().get(IF_NONE_MATCH).is_some_and(|sent| sent.as_bytes() == tag.as_bytes());
+            let response = headers(path).header(ETAG, tag);
+            let (status, body) = if unchanged {
+                (StatusCode::NOT_MODIFIED, Body::empty())
+            } else {
+                (StatusCode::OK, body.into())
+            };
+            finish(response.status(status), body)
+        }
+        // A path that is not clean names no file.
+        Ok(None) | Err(StoreError::Body { .. }) => plain(StatusCode::NOT_FOUND, "not found"),
+        Err(error) => {
+            tracing::warn!(%error, path, "the site cannot be read from the store");
+            plain(StatusCode::BAD_GATEWAY, "the store cannot be read")
+        }
+    }
+}
+
+fn headers(path: &str) -> response::Builder {
+    Response::builder()
+        .header(CONTENT_TYPE, content_type(path))
+        .header(CACHE_CONTROL, cache_control(path.trim_start_matches('/')))
+        .header(CONTENT_SECURITY_POLICY, POLICY)
+        .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
+        .header(REFERRER_POLICY, "no-referrer")
+}
+
+fn redirect(to: &str) -> Response<Body> {
+    finish(Response::builder().status(StatusCode::TEMPORARY_REDIRECT).header(LOCATION, to), Body::empty())
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    finish(Response::builder().status(status).header(CONTENT_TYPE, "text/plain; charset=utf-8"), text.into())
+}
+
+/// A header value that does not parse is the only way this fails, and then the answer is a plain 500.
+fn finish(response: response::Builder, body: Body) -> Response<Body> {
+    response.body(body).unwrap_or_else(|_| {
+        let mut broken = Response::new(Body::empty());
+        *broken.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        broken
+    })
+}

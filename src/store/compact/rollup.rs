@@ -1,0 +1,180 @@
+//! Five-minute aggregates of whole days.
+//!
+//! A day is rolled up once, two hours after it ended; samples that arrive later are in the samples table
+//! only. The sample that stands for a bucket is its last one, at its own time, so that `rate` over rollups
+//! counts no increase twice.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Builder, Int64Builder, RecordBatch, StringDictionaryBuilder,
+    TimestampMillisecondBuilder,
+};
+use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
+use arrow::error::ArrowError;
+
+use super::merging::blocking;
+use super::{Compacted, Run, Step};
+use crate::store::StoreError;
+use crate::store::columns::Cells;
+use crate::store::file::{Encoder, Provenance};
+use crate::store::key::{DAY_MS, Day, HOUR_MS, Key};
+use crate::store::merge::{Input, Merge};
+use crate::store::samples::value_at;
+use crate::store::table::{Level, Table, day_key};
+
+/// The width of a bucket.
+pub(in crate::store) const BUCKET_MS: i64 = 300_000;
+
+impl Run<'_> {
+    pub(super) async fn roll_up(&self, done: &mut Compacted) -> Result<(), StoreError> {
+        if self.plan.rollup_metrics.is_empty() {
+            return Ok(());
+        }
+        let rolled: HashSet<Day> = self.store.days(Table::Rollup5m).await?.into_iter().collect();
+        for day in self.store.days(Table::Samples).await? {
+            let over = day.start_ms() + DAY_MS + 2 * HOUR_MS <= self.now_ms;
+            if !over || rolled.contains(&day) {
+                continue;
+            }
+            let files = self.store.day_files(Table::Samples, day).await?;
+            let sources: Vec<Key> = files.visible().map(|file| file.entry.key.clone()).collect();
+            // Without a day file the day is not merged yet: its compaction comes first.
+            if !files.files.iter().any(|file| file.key.level == Level::Day) {
+                continue;
+            }
+            let key = day_key(Table::Rollup5m, day, 0);
+            let inputs = self.fetch(&sources).await?;
+            (self.on_step)(&Step::Merging { key: key.clone(), sources: inputs.len() });
+            let metrics = Arc::new(self.plan.rollup_metrics.clone());
+            let (target, now_ms) = (key.clone(), self.now_ms);
+            let (body, rows) =
+                blocking(&key, move || roll_up_files(&target, inputs, &metrics, now_ms)).await?;
+            self.commit(key, body, rows, done).await?;
+        }
+        Ok(())
+    }
+}
+
+fn roll_up_files(
+    key: &Key,
+    inputs: Vec<Input>,
+    metrics: &Arc<HashSet<String>>,
+    now_ms: i64,
+) -> Result<(bytes::Bytes, u64), StoreError> {
+    let failed = |source| StoreError::Arrow { key: key.to_string(), source };
+    let mut merge = Merge::open(Table::Samples, inputs, Some(metrics))?;
+    // A rollup hides nothing, so it names no sources.
+    let provenance = Provenance { sources: Vec::new(), merged_ms: Some(now_ms) };
+    let mut encoder = Encoder::new(key, Table::Rollup5m, &provenance)?;
+    let mut buckets = Buckets::default();
+    while let Some(batch) = merge.next_batch()? {
+        buckets.add(&batch).map_err(failed)?;
+        if buckets.rows >= 65_536 {
+            encoder.write(&buckets.take().map_err(failed)?)?;
+        }
+    }
+    buckets.close().map_err(failed)?;
+    encoder.write(&buckets.take().map_err(failed)?)?;
+    encoder.finish()
+}
+
+/// The bucket being filled.
+struct Bucket {
+    series: [String; 4],
+    start_ms: i64,
+    last_ms: i64,
+    last: f64,
+    min: f64,
+    max: f64,
+    sum: f64,
+    count: i64,
+}
+
+#[derive(Default)]
+struct Buckets {
+    open: Option<Bucket>,
+    rows: usize,
+    text: [StringDictionaryBuilder<Int32Type>; 4],
+    times: [TimestampMillisecondBuilder; 2],
+    floats: [Float64Builder; 4],
+    counts: Int64Builder,
+}
+
+const SERIES: [&str; 4] = ["cluster", "metric", "instance", "labels"];
+
+impl Buckets {
+    /// Adds sorted rows. Stale markers and NaN are no part of an aggregate.
+    fn add(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let column = |name: &str| {
+            batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))
+        };
+        let times = column("ts")?.as_primitive::<TimestampMillisecondType>();
+        let ints = column("value_int")?.as_primitive::<Int64Type>();
+        let floats = column("value")?.as_primitive::<Float64Type>();
+        for row in 0..batch.num_rows() {
+            let value = value_at(ints, floats, row);
+            if (ints.is_null(row) && floats.is_null(row)) || value.is_nan() {
+                continue;
+            }
+            let cells = Cells { batch, row };
+            let series = SERIES.map(|name| cells.text(name).unwrap_or_default());
+            let ts_ms = times.value(row);
+            let start_ms = ts_ms.div_euclid(BUCKET_MS) * BUCKET_MS;
+            let same = self.open.as_ref().is_some_and(|open| {
+                open.start_ms == start_ms && open.series.iter().zip(series).all(|(a, b)| a == b)
+            });
+            if !same {
+                self.close()?;
+            }
+            let open = self.open.get_or_insert_with(|| Bucket {
+                series: series.map(str::to_owned),
+                start_ms,
+                last_ms: ts_ms,
+                last: value,
+                min: value,
+                max: value,
+                sum: 0.0,
+                count: 0,
+            });
+            open.last_ms = ts_ms;
+            open.last = value;
+            open.min = open.min.min(value);
+            open.max = open.max.max(value);
+            open.sum += value;
+            open.count += 1;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), ArrowError> {
+        let Some(bucket) = self.open.take() else { return Ok(()) };
+        for (column, value) in self.text.iter_mut().zip(&bucket.series) {
+            column.append(value)?;
+        }
+        for (column, ts_ms) in self.times.iter_mut().zip([bucket.start_ms, bucket.last_ms]) {
+            column.append_value(ts_ms);
+        }
+        let floats = [bucket.min, bucket.max, bucket.last, bucket.sum];
+        for (column, value) in self.floats.iter_mut().zip(floats) {
+            column.append_value(value);
+        }
+        self.counts.append_value(bucket.count);
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// The closed buckets as a batch.
+    fn take(&mut self) -> Result<RecordBatch, ArrowError> {
+        self.rows = 0;
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        columns.extend(self.text.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        columns.extend(
+            self.times.iter_mut().map(|column| Arc::new(column.finish().with_timezone("UTC")) as ArrayRef),
+        );
+        columns.extend(self.floats.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        columns.push(Arc::new(self.counts.finish()));
+        RecordBatch::try_new(Table::Rollup5m.schema(), columns)
+    }
+}

@@ -1,0 +1,123 @@
+//! What `watch` has seen and not yet flushed.
+
+use std::sync::{Mutex, PoisonError};
+
+use tracing::warn;
+
+use super::head::HeadSample;
+use crate::model::{Event, ReadingRow};
+use crate::store::samples::Row;
+use crate::store::{Store, StoreError, Writer, events, readings, samples};
+
+/// Samples kept while the store cannot be written; past this the oldest go. About an hour of 10 members.
+const MAX_SAMPLES: usize = 4_000_000;
+
+/// Rows on their way to the store. Ticks add, one flush at a time takes.
+#[derive(Default)]
+pub struct Buffer {
+    pending: Mutex<Pending>,
+}
+
+#[derive(Default)]
+struct Pending {
+    /// Number of the next segment of this writer.
+    n: u64,
+    samples: Vec<HeadSample>,
+    rows: Vec<ReadingRow>,
+    events: Vec<Event>,
+}
+
+/// What a flush wrote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flushed {
+    pub samples: usize,
+    pub readings: usize,
+    pub events: usize,
+}
+
+impl Buffer {
+    pub fn add_samples(&self, samples: impl IntoIterator<Item = HeadSample>) {
+        self.lock().samples.extend(samples);
+    }
+
+    pub fn add_rows(&self, rows: impl IntoIterator<Item = ReadingRow>) {
+        self.lock().rows.extend(rows);
+    }
+
+    pub fn add_events(&self, events: impl IntoIterator<Item = Event>) {
+        self.lock().events.extend(events);
+    }
+
+    /// Writes everything as one segment per table. What cannot be written goes back and is tried with the
+    /// next flush.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn flush(&self, store: &Store, writer: &Writer, now_ms: i64) -> Result<Flushed, StoreError> {
+        let (n, mut batch) = {
+            let mut pending = self.lock();
+            pending.n += 1;
+            let n = pending.n;
+            (n, std::mem::replace(&mut *pending, Pending { n, ..Pending::default() }))
+        };
+        let flushed =
+            Flushed { samples: batch.samples.len(), readings: batch.rows.len(), events: batch.events.len() };
+        let written = write(store, writer, now_ms, n, &mut batch).await;
+        if written.is_err() {
+            self.give_back(batch);
+        }
+        written.map(|()| flushed)
+    }
+
+    fn give_back(&self, mut batch: Pending) {
+        let mut pending = self.lock();
+        batch.samples.append(&mut pending.samples);
+        batch.rows.append(&mut pending.rows);
+        batch.events.append(&mut pending.events);
+        batch.n = pending.n;
+        let over = batch.samples.len().saturating_sub(MAX_SAMPLES);
+        if over > 0 {
+            warn!(samples = over, "the store has not been writable for long, the oldest samples are dropped");
+            batch.samples.drain(..over);
+        }
+        *pending = batch;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes table by table and clears what is written, so that a failure repeats nothing.
+async fn write(
+    store: &Store,
+    writer: &Writer,
+    now_ms: i64,
+    n: u64,
+    batch: &mut Pending,
+) -> Result<(), StoreError> {
+    if !batch.events.is_empty() {
+        events::write(store, writer, now_ms, &batch.events).await?;
+        batch.events.clear();
+    }
+    if !batch.rows.is_empty() {
+        readings::write(store, writer, now_ms, &batch.rows).await?;
+        batch.rows.clear();
+    }
+    if !batch.samples.is_empty() {
+        let rows: Vec<Row<'_>> = batch
+            .samples
+            .iter()
+            .map(|sample| Row {
+                cluster: sample.cluster.as_str(),
+                instance: sample.instance.as_ref().map_or("", |instance| instance.as_str()),
+                labels: &sample.labels,
+                ts_ms: sample.ts_ms,
+                value: sample.value,
+            })
+            .collect();
+        samples::write_segment(store, writer, now_ms, n, &rows).await?;
+        batch.samples.clear();
+    }
+    Ok(())
+}

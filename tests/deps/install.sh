@@ -1,0 +1,26 @@
+#!/bin/sh
+# Installs everything the tests start: etcd 3.4 and 3.5, Prometheus, S3 and SMTP servers, DuckDB, Chromium.
+# Safe to run again: what is there stays.
+set -eu
+cd "$(dirname "$0")/../.."
+. infra/packages.sh
+
+wanted=
+need() { command -v "$1" >/dev/null 2>&1 || wanted="$wanted $2"; }
+need etcd etcd-server
+need etcdctl etcd-client
+need prometheus prometheus
+need promtool prometheus
+need chromium chromium
+need node nodejs
+need npm npm
+need python3 python3
+need curl curl
+need dpkg-deb dpkg
+[ -d /usr/share/fonts/truetype/dejavu ] || wanted="$wanted fonts-dejavu-core"
+python3 -c 'import venv, ensurepip' 2>/dev/null || wanted="$wanted python3-venv"
+install_packages "for the tests" $wanted
+
+tests/deps/etcd.sh
+tests/deps/python.sh
+cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund --silent
