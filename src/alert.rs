@@ -1,1 +1,23 @@
-//! Placeholder until the module lands.
+//! Incidents and the groups that people are told about. Pure: no I/O, no clock, no configuration file.
+//!
+//! Owns: the transitions of an incident ([`incident`]), which channels hear of it and together with what
+//! ([`route`]), what keeps silent because something worse says it already ([`inhibit`]), the outbox
+//! ([`group`]) and the events that transitions leave behind.
+//! Refuses: sending, storing, evaluating expressions. `deliver` commits what is decided here.
+//!
+//! Every transition is a pure function of (last state, input), so that two processes which see the same
+//! input compute the same successor and one create decides between them.
+
+mod event;
+pub mod group;
+pub mod incident;
+mod inhibit;
+mod matchers;
+mod route;
+
+pub use event::event_of;
+pub use group::{Group, Kind, Notification};
+pub use incident::Observation;
+pub use inhibit::InhibitRule;
+pub use matchers::{MatchersError, parse_matcher};
+pub use route::{AlertConfig, AlertConfigError, Route, RouteConfig, Routes};

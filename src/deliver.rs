@@ -1,1 +1,75 @@
-//! Placeholder until the module lands.
+//! Delivery: from findings to people, at least once.
+//!
+//! Owns: committing incident and group transitions ([`Deliverer::commit`]), sending what has no receipt
+//! ([`Deliverer::sweep`]), claims, receipts, retries, the circuit breaker and the channels.
+//! Refuses: deciding what is told to whom (`alert` does), evaluating rules, resolving secret references.
+//!
+//! A group's transition is the outbox, a receipt the proof that one of its notifications was accepted. An
+//! incident's and its group's transition are two creates; a crash between them loses nothing, as every sweep
+//! compares the incidents with what the groups have told. Claims only keep two processes from sending the
+//! same thing: when claims or receipts cannot be read or written, the notification is sent all the same.
+
+mod breaker;
+mod channel;
+pub mod channels;
+mod commit;
+mod config;
+mod message;
+mod receipts;
+mod sweep;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use channel::{Channel, SendError};
+pub use commit::Committed;
+pub use config::{ChannelConfig, ChannelError, open};
+pub use message::{Message, payload};
+pub use receipts::{Receipt, ReceiptOutcome};
+pub use sweep::{Failure, SweepReport};
+
+use crate::alert::Routes;
+use crate::model::Incident;
+use crate::store::{Store, Writer};
+use breaker::Breaker;
+
+/// Why a commit or sweep could not do all it should.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliverError {
+    #[error("{what} {key}")]
+    Store { what: &'static str, key: String, source: crate::store::StoreError },
+    #[error("incident {fingerprint}: other writers kept winning; the next evaluation tries again")]
+    Contended { fingerprint: String },
+}
+
+/// Commits transitions and sends notifications. One per process; sharing it shares the breakers.
+pub struct Deliverer {
+    store: Store,
+    writer: Writer,
+    channels: BTreeMap<String, Arc<dyn Channel>>,
+    routes: Routes,
+    breakers: Mutex<HashMap<String, Breaker>>,
+    /// The newest state of every incident with its number, as this process last saw it. Appending checks
+    /// against the store, so an outdated entry costs a retry and never a wrong transition.
+    known: Mutex<Option<BTreeMap<String, (u64, Incident)>>>,
+}
+
+impl Deliverer {
+    /// `channels` by their configured name; `routes` name them.
+    pub fn new(
+        store: Store,
+        writer: Writer,
+        channels: BTreeMap<String, Arc<dyn Channel>>,
+        routes: Routes,
+    ) -> Self {
+        Self { store, writer, channels, routes, breakers: Mutex::default(), known: Mutex::default() }
+    }
+}
+
+/// The data behind these locks is replaced whole, so a panic elsewhere leaves nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

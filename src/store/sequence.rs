@@ -59,6 +59,19 @@ pub async fn latest<T: DeserializeOwned>(
     Err(StoreError::Moving { key: sequence.prefix().as_str().to_owned() })
 }
 
+/// The state of one number, or `None` where there is none (any more).
+///
+/// # Errors
+/// When the store cannot be read, or the object is no state of this kind.
+pub async fn at<T: DeserializeOwned>(
+    store: &Store,
+    sequence: &SequenceKey,
+    number: u64,
+) -> Result<Option<T>, StoreError> {
+    let key = sequence.number(number);
+    store.get(&key).await?.map(|body| parse(&key, &body)).transpose()
+}
+
 async fn newest_number(store: &Store, sequence: &SequenceKey) -> Result<Option<u64>, StoreError> {
     let entries = store.list(sequence.prefix()).await?;
     Ok(entries.iter().filter_map(|entry| SequenceKey::parse(&entry.key)).map(|(_, number)| number).max())

@@ -1,0 +1,192 @@
+//! Groups: incidents that are told together. A group's transition is the outbox: it names the notifications
+//! to send and carries everything they say, so that sending needs nothing else.
+
+use std::collections::BTreeMap;
+
+use ring::digest;
+use serde::{Deserialize, Serialize};
+
+use super::inhibit::{InhibitRule, inhibitor};
+use super::route::Route;
+use crate::model::{Incident, IncidentState, Labels, Severity};
+
+/// Why a notification is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Something is new: an incident fired, or one of several resolved.
+    Firing,
+    /// Nothing in the group fires any more.
+    Resolved,
+    /// Nothing changed for the repeat interval.
+    Repeat,
+}
+
+/// One message to one channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notification {
+    pub channel: String,
+    /// The same for every attempt, another one for every transition.
+    pub idempotency_key: String,
+}
+
+/// What people were told of an incident last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    pub episode: u64,
+    /// Set once its end was told, too; ms since the epoch.
+    pub resolved_ms: Option<i64>,
+}
+
+/// One state of one group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    pub key: String,
+    /// Its place in the group's sequence, from 1.
+    pub number: u64,
+    /// Counts the stories from the first firing to all resolved: messages of one story thread together.
+    pub thread: u64,
+    /// The labels that all members share by `group-by`.
+    pub labels: Labels,
+    pub kind: Kind,
+    pub severity: Severity,
+    /// What the notifications say: the incidents that fire, then those whose end is told.
+    pub incidents: Vec<Incident>,
+    pub notifications: Vec<Notification>,
+    /// Tried in order when a critical notification cannot be given to its channel.
+    pub failover: Vec<String>,
+    /// By fingerprint.
+    pub told: BTreeMap<String, Told>,
+    /// When this state was entered, ms since the epoch.
+    pub changed_ms: i64,
+}
+
+impl Group {
+    /// Stable over a story; for mail threads and deduplication at the provider.
+    pub fn thread_key(&self) -> String {
+        format!("{}-{}", short_hash(&self.key), self.thread)
+    }
+
+    /// The incidents of the message that still fire.
+    pub fn firing(&self) -> impl Iterator<Item = &Incident> {
+        self.incidents.iter().filter(|incident| incident.state.is_active())
+    }
+
+    fn tells_of(&self, fingerprint: &str) -> Option<&Told> {
+        self.told.get(fingerprint).filter(|told| told.resolved_ms.is_none())
+    }
+}
+
+/// How long a told end is remembered, against readers that see an older state of the incident.
+const REMEMBER_MS: i64 = 7 * 86_400_000;
+
+/// The next state of a group, or `None` when nobody has to be told anything now.
+///
+/// `members` are the newest states of the group's incidents, `all` those of every incident (they may
+/// inhibit). Told is each episode's beginning and each told episode's end, once; an incident that resolved
+/// before it was told is never mentioned. Critical news does not wait for `group-wait` or `group-interval`.
+pub fn step<'a>(
+    previous: Option<&Group>,
+    route: &Route,
+    members: &'a [&'a Incident],
+    all: &[&Incident],
+    inhibit: &[InhibitRule],
+    now_ms: i64,
+) -> Option<Group> {
+    let first = members.first()?;
+    let told = |incident: &Incident| previous.and_then(|group| group.told.get(&incident.fingerprint));
+    let is_new = |incident: &Incident| {
+        incident.state.is_active() && told(incident).is_none_or(|told| told.episode < incident.episode)
+    };
+    let speaks = |incident: &Incident| inhibitor(incident, all.iter().copied(), inhibit).is_none();
+    let is_told = |incident: &Incident| {
+        told(incident).is_some_and(|told| told.episode == incident.episode && told.resolved_ms.is_none())
+    };
+
+    let fresh: Vec<&Incident> = members.iter().copied().filter(|i| is_new(i) && speaks(i)).collect();
+    let ended: Vec<&Incident> =
+        members.iter().copied().filter(|i| !i.state.is_active() && is_told(i)).collect();
+    let lasting: Vec<&Incident> =
+        members.iter().copied().filter(|i| i.state.is_active() && is_told(i)).collect();
+
+    let since_ms = previous.map(|group| now_ms.saturating_sub(group.changed_ms));
+    let kind = if fresh.is_empty() && ended.is_empty() {
+        let loud = lasting.iter().any(|i| i.state != IncidentState::Acked && speaks(i));
+        (loud && since_ms >= Some(route.repeat_interval_ms)).then_some(Kind::Repeat)?
+    } else if fresh.is_empty() && lasting.is_empty() {
+        Kind::Resolved
+    } else {
+        Kind::Firing
+    };
+    let is_open = previous.is_some_and(|group| group.firing().next().is_some());
+    let urgent = fresh.iter().any(|incident| incident.severity == Severity::Critical);
+    if kind != Kind::Repeat && !urgent && !is_due(route, &fresh, since_ms, is_open, now_ms) {
+        return None;
+    }
+
+    let incidents: Vec<Incident> = lasting.iter().chain(&fresh).chain(&ended).map(|i| (*i).clone()).collect();
+    let number = previous.map_or(0, |group| group.number).saturating_add(1);
+    let mut told = remembered(previous, now_ms);
+    for incident in &incidents {
+        let resolved_ms = (!incident.state.is_active()).then_some(now_ms);
+        told.insert(incident.fingerprint.clone(), Told { episode: incident.episode, resolved_ms });
+    }
+    let key = route.group_key(first);
+    let idempotency_key = format!("{}-{number}", short_hash(&key));
+    let silent = kind == Kind::Resolved && !route.send_resolved;
+    let channels = if silent { &[] } else { route.channels.as_slice() };
+    let notifications = channels
+        .iter()
+        .map(|channel| Notification { channel: channel.clone(), idempotency_key: idempotency_key.clone() })
+        .collect();
+    Some(Group {
+        key,
+        number,
+        thread: previous.map_or(0, |group| group.thread).saturating_add(u64::from(!is_open)),
+        labels: route.group_labels(first),
+        kind,
+        severity: incidents.iter().map(|incident| incident.severity).max().unwrap_or(Severity::Warning),
+        incidents,
+        notifications,
+        failover: route.failover.clone(),
+        told,
+        changed_ms: now_ms,
+    })
+}
+
+/// Whether the group may speak again. A clock that went backwards makes it speak rather than be silent:
+/// what was told is in the state, so nothing is told twice for it.
+fn is_due(route: &Route, fresh: &[&Incident], since_ms: Option<i64>, is_open: bool, now_ms: i64) -> bool {
+    let rested = since_ms.is_none_or(|since_ms| since_ms < 0 || since_ms >= route.group_interval_ms);
+    let first_ms = fresh.iter().map(|incident| incident.fired_ms).min().unwrap_or(now_ms);
+    let waited_ms = now_ms.saturating_sub(first_ms);
+    let gathered = is_open || fresh.is_empty() || waited_ms < 0 || waited_ms >= route.group_wait_ms;
+    rested && gathered
+}
+
+fn remembered(previous: Option<&Group>, now_ms: i64) -> BTreeMap<String, Told> {
+    let mut told = previous.map(|group| group.told.clone()).unwrap_or_default();
+    told.retain(|_, told| told.resolved_ms.is_none_or(|ms| now_ms.saturating_sub(ms) < REMEMBER_MS));
+    told
+}
+
+/// Whether the newest state of the group does not yet reflect this incident: what a sweep looks for.
+pub fn has_news(group: Option<&Group>, incident: &Incident) -> bool {
+    match (incident.state.is_active(), group) {
+        (true, None) => true,
+        (false, None) => false,
+        (true, Some(group)) => {
+            group.told.get(&incident.fingerprint).is_none_or(|told| told.episode < incident.episode)
+        }
+        (false, Some(group)) => group.tells_of(&incident.fingerprint).is_some(),
+    }
+}
+
+/// 16 hexadecimal digits.
+fn short_hash(text: &str) -> String {
+    let hash = digest::digest(&digest::SHA256, text.as_bytes());
+    hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+use proptest::prelude::*;
+
+use super::super::incident::{self, Observation, tests::finding};
+use super::super::route::{AlertConfig, Routes};
+use super::*;
+
+const MINUTE_MS: i64 = 60_000;
+
+fn routes(extra: &str) -> Routes {
+    let text = format!("[[route]]\nchannels = [\"mail\"]\ngroup-by = [\"cluster\"]\n{extra}");
+    let config: AlertConfig = toml::from_str(&text).expect("valid");
+    Routes::new(&config, &["mail".to_owned()]).expect("valid")
+}
+
+fn fired(instance: &str, severity: &str, at_ms: i64) -> Incident {
+    let finding = finding("EtcdMemberDown", "a", instance, severity);
+    incident::step(None, &Observation::Found(&finding), at_ms).expect("fires")
+}
+
+fn resolved(incident: &Incident, at_ms: i64) -> Incident {
+    incident::step(Some(incident), &Observation::Clear, at_ms).expect("resolves")
+}
+
+fn next(routes: &Routes, previous: Option<&Group>, members: &[&Incident], now_ms: i64) -> Option<Group> {
+    let route = routes.of(&members[0].labels)[0];
+    step(previous, route, members, members, &routes.inhibit, now_ms)
+}
+
+#[test]
+fn a_story_is_told_from_its_beginning_to_its_end() {
+    let routes = routes("");
+    let down = fired("m1", "critical", 0);
+    let one = next(&routes, None, &[&down], 0).expect("told at once");
+    assert_eq!((one.kind, one.number, one.thread, one.notifications.len()), (Kind::Firing, 1, 1, 1));
+    assert!(next(&routes, Some(&one), &[&down], 3 * 3_600_000).is_none(), "nothing new");
+    let two = next(&routes, Some(&one), &[&down], 4 * 3_600_000).expect("repeats");
+    assert_eq!((two.kind, two.thread), (Kind::Repeat, 1));
+    assert_ne!(one.notifications[0].idempotency_key, two.notifications[0].idempotency_key);
+
+    let up = resolved(&down, 5 * 3_600_000);
+    let three = next(&routes, Some(&two), &[&up], 5 * 3_600_000).expect("its end is told");
+    assert_eq!((three.kind, three.thread, three.firing().count()), (Kind::Resolved, 1, 0));
+    assert!(next(&routes, Some(&three), &[&up], 10 * 3_600_000).is_none(), "told once");
+    assert!(next(&routes, Some(&three), &[&down], 10 * 3_600_000).is_none(), "an older state is not news");
+
+    let finding = finding("EtcdMemberDown", "a", "m1", "critical");
+    let again = incident::step(Some(&up), &Observation::Found(&finding), 6 * 3_600_000).expect("fires again");
+    let four = next(&routes, Some(&three), &[&again], 6 * 3_600_000).expect("a new episode");
+    assert_eq!((four.kind, four.number, four.thread), (Kind::Firing, 4, 2));
+}
+
+#[test]
+fn only_critical_news_does_not_wait() {
+    let waiting = routes("group-wait = \"30s\"\ngroup-interval = \"5m\"");
+    let warning = fired("m1", "warning", 0);
+    assert!(next(&waiting, None, &[&warning], 29_000).is_none());
+    let one = next(&waiting, None, &[&warning], 30_000).expect("waited");
+    let second = fired("m2", "warning", MINUTE_MS);
+    assert!(next(&waiting, Some(&one), &[&warning, &second], 2 * MINUTE_MS).is_none(), "group interval");
+    let critical = fired("m3", "critical", MINUTE_MS);
+    let two = next(&waiting, Some(&one), &[&warning, &second, &critical], MINUTE_MS).expect("at once");
+    assert_eq!((two.incidents.len(), two.severity), (3, Severity::Critical));
+
+    let over = resolved(&fired("m1", "warning", 0), 1_000);
+    assert!(next(&waiting, None, &[&over], MINUTE_MS).is_none(), "over before it was told");
+    assert!(next(&waiting, Some(&one), &[&second], 0).is_some(), "a clock that went back does not silence");
+}
+
+#[test]
+fn the_inhibited_the_acknowledged_and_the_unwanted_ends_are_silent() {
+    let plain = routes("");
+    let (warning, critical) = (fired("m1", "warning", 0), fired("m1", "critical", 0));
+    let one = next(&plain, None, &[&warning, &critical], 0).expect("the critical one");
+    assert_eq!(one.incidents.iter().map(|i| i.severity).collect::<Vec<_>>(), [Severity::Critical]);
+    let over = resolved(&critical, 2 * MINUTE_MS);
+    let two = next(&plain, Some(&one), &[&warning, &over], 2 * MINUTE_MS).expect("the warning speaks now");
+    assert_eq!((two.kind, two.incidents.len()), (Kind::Firing, 2));
+
+    let ack = incident::step(Some(&critical), &Observation::Acknowledged("ann".into()), 1).expect("acked");
+    assert!(next(&plain, Some(&one), &[&ack], 5 * 3_600_000).is_none(), "no repeat");
+
+    let quiet = routes("send-resolved = false");
+    let one = next(&quiet, None, &[&critical], 0).expect("told");
+    let two = next(&quiet, Some(&one), &[&over], 2 * MINUTE_MS).expect("a transition");
+    assert!(two.notifications.is_empty());
+}
+
+#[test]
+fn unknown_is_neither_an_end_nor_news() {
+    let routes = routes("");
+    let down = fired("m1", "critical", 0);
+    let one = next(&routes, None, &[&down], 0).expect("told");
+    let unknown =
+        incident::step(Some(&down), &Observation::Incomplete("no data".into()), 1).expect("unknown");
+    assert!(next(&routes, Some(&one), &[&unknown], 10 * MINUTE_MS).is_none());
+    assert!(!has_news(Some(&one), &unknown) && has_news(None, &unknown));
+}
+
+proptest! {
+    /// Whatever order the states of two incidents are seen in, stale views and repetitions included, each
+    /// episode's beginning and end is told at most once, and an end only after its beginning.
+    #[test]
+    fn nothing_is_told_twice(seen in prop::collection::vec((0_usize..6, 0_usize..6, 0_i64..20), 1..60)) {
+        let routes = routes("group-interval = \"0\"\nrepeat-interval = \"10y\"");
+        let story = |instance: &str| {
+            let finding = finding("EtcdMemberDown", "a", instance, "warning");
+            let mut states: Vec<Incident> = Vec::new();
+            for turn in 0..6 {
+                let observation =
+                    if turn % 2 == 0 { Observation::Found(&finding) } else { Observation::Clear };
+                states.push(incident::step(states.last(), &observation, turn * 200_000).expect("alternates"));
+            }
+            states
+        };
+        let (a, b) = (story("m1"), story("m2"));
+        let mut group: Option<Group> = None;
+        let mut told: BTreeMap<(String, u64, bool), u32> = BTreeMap::new();
+        for (i, j, minute) in seen {
+            let members = [&a[i], &b[j]];
+            let Some(next) = next(&routes, group.as_ref(), &members, minute * MINUTE_MS) else { continue };
+            for incident in &next.incidents {
+                let before = group.as_ref().and_then(|g| g.told.get(&incident.fingerprint));
+                let lasting = before.is_some_and(|t| t.episode == incident.episode && t.resolved_ms.is_none());
+                let ends = !incident.state.is_active();
+                prop_assert!(!ends || lasting, "an end without a beginning");
+                if ends || !lasting {
+                    let count = told.entry((incident.fingerprint.clone(), incident.episode, ends)).or_default();
+                    *count += 1;
+                    prop_assert_eq!(*count, 1);
+                }
+            }
+            group = Some(next);
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Routes: which incidents are told together, to which channels, and how often.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::inhibit::{InhibitConfig, InhibitRule};
+use super::{MatchersError, parse_matcher};
+use crate::model::unit::ConfigDuration;
+use crate::model::{Incident, Labels, Matcher};
+
+/// The `[alert]` section.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct AlertConfig {
+    /// In order; the first that fits takes the incident. None: one route to every channel.
+    pub route: Vec<RouteConfig>,
+    /// In addition to the shipped ones.
+    pub inhibit: Vec<InhibitConfig>,
+}
+
+/// One route as configuration writes it; the words are Alertmanager's.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RouteConfig {
+    /// All must fit. None: everything fits.
+    #[serde(default)]
+    pub matchers: Vec<String>,
+    /// All of these are told.
+    pub channels: Vec<String>,
+    /// Told in this order, until one accepts, when a critical notification could not be given to one of
+    /// `channels`.
+    #[serde(default)]
+    pub failover: Vec<String>,
+    /// Incidents with equal values of these labels are told together.
+    #[serde(default = "default_group_by")]
+    pub group_by: Vec<String>,
+    /// How long the first incident of a group waits for company. A critical one never waits.
+    #[serde(default = "default_group_wait")]
+    pub group_wait: ConfigDuration,
+    /// The least time between two notifications of one group. A critical incident that is new never waits.
+    #[serde(default = "default_group_interval")]
+    pub group_interval: ConfigDuration,
+    /// After how long an unchanged group that still fires is told again.
+    #[serde(default = "default_repeat_interval")]
+    pub repeat_interval: ConfigDuration,
+    #[serde(default = "default_send_resolved")]
+    pub send_resolved: bool,
+    /// Whether later routes get the incident, too.
+    #[serde(default, rename = "continue")]
+    pub continues: bool,
+}
+
+fn default_group_by() -> Vec<String> {
+    vec!["cluster".to_owned(), "alertname".to_owned()]
+}
+
+fn default_group_wait() -> ConfigDuration {
+    ConfigDuration(Duration::ZERO)
+}
+
+fn default_group_interval() -> ConfigDuration {
+    ConfigDuration(Duration::from_secs(60))
+}
+
+fn default_repeat_interval() -> ConfigDuration {
+    ConfigDuration(Duration::from_secs(4 * 3600))
+}
+
+fn default_send_resolved() -> bool {
+    true
+}
+
+impl RouteConfig {
+    /// A route that fits everything and tells all of `channels`.
+    pub fn to(channels: Vec<String>) -> Self {
+        Self {
+            matchers: Vec::new(),
+            channels,
+            failover: Vec::new(),
+            group_by: default_group_by(),
+            group_wait: default_group_wait(),
+            group_interval: default_group_interval(),
+            repeat_interval: default_repeat_interval(),
+            send_resolved: default_send_resolved(),
+            continues: false,
+        }
+    }
+}
+
+/// What is wrong with the section, by the place in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AlertConfigError {
+    #[error("alert.route[{at}].matchers: {source}")]
+    Matcher { at: usize, source: MatchersError },
+    #[error("alert.inhibit[{at}]: {source}")]
+    Inhibit { at: usize, source: MatchersError },
+    #[error("alert.route[{at}] names the channel {channel:?}; configured are: {known}")]
+    UnknownChannel { at: usize, channel: String, known: String },
+    #[error("alert.route[{at}].channels is empty; name at least one channel")]
+    NoChannel { at: usize },
+}
+
+/// One route, ready to use. Durations in milliseconds.
+#[derive(Debug, Clone)]
+pub struct Route {
+    matchers: Vec<Matcher>,
+    pub channels: Vec<String>,
+    pub failover: Vec<String>,
+    group_by: Vec<String>,
+    pub(super) group_wait_ms: i64,
+    pub(super) group_interval_ms: i64,
+    pub(super) repeat_interval_ms: i64,
+    pub(super) send_resolved: bool,
+    continues: bool,
+}
+
+impl Route {
+    fn fits(&self, labels: &Labels) -> bool {
+        self.matchers.iter().all(|matcher| matcher.matches(labels))
+    }
+
+    /// The labels that an incident's group has in common.
+    pub fn group_labels(&self, incident: &Incident) -> Labels {
+        let names: Vec<&str> = self.group_by.iter().map(String::as_str).collect();
+        incident.labels.only(&names)
+    }
+
+    /// The identity of an incident's group. It names the route by its matchers and not by its place, so
+    /// that adding a route does not tell everybody everything again.
+    pub fn group_key(&self, incident: &Incident) -> String {
+        let matchers: Vec<String> = self.matchers.iter().map(ToString::to_string).collect();
+        format!("{{{}}}:{{{}}}", matchers.join(","), self.group_labels(incident).canonical())
+    }
+}
+
+/// All routes and inhibit rules.
+#[derive(Debug, Clone)]
+pub struct Routes {
+    routes: Vec<Route>,
+    pub inhibit: Vec<InhibitRule>,
+}
+
+impl Routes {
+    /// `channels` are the names of the configured ones.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn new(config: &AlertConfig, channels: &[String]) -> Result<Self, Vec<AlertConfigError>> {
+        let mut errors = Vec::new();
+        let mut routes = Vec::new();
+        let fallback = [RouteConfig::to(channels.to_vec())];
+        let configs = if config.route.is_empty() { fallback.as_slice() } else { config.route.as_slice() };
+        for (at, route) in configs.iter().enumerate() {
+            for channel in route.channels.iter().chain(&route.failover) {
+                if !channels.contains(channel) {
+                    let (channel, known) = (channel.clone(), channels.join(", "));
+                    errors.push(AlertConfigError::UnknownChannel { at, channel, known });
+                }
+            }
+            if route.channels.is_empty() && !config.route.is_empty() {
+                errors.push(AlertConfigError::NoChannel { at });
+            }
+            let parsed: Vec<_> = route.matchers.iter().map(|text| parse_matcher(text)).collect();
+            let mut matchers = Vec::new();
+            for matcher in parsed {
+                match matcher {
+                    Ok(matcher) => matchers.push(matcher),
+                    Err(source) => errors.push(AlertConfigError::Matcher { at, source }),
+                }
+            }
+            routes.push(Route {
+                matchers,
+                channels: route.channels.clone(),
+                failover: route.failover.clone(),
+                group_by: route.group_by.clone(),
+                group_wait_ms: as_ms(route.group_wait),
+                group_interval_ms: as_ms(route.group_interval),
+                repeat_interval_ms: as_ms(route.repeat_interval),
+                send_resolved: route.send_resolved,
+                continues: route.continues,
+            });
+        }
+        let mut inhibit = InhibitRule::shipped();
+        for (at, rule) in config.inhibit.iter().enumerate() {
+            match InhibitRule::new(rule) {
+                Ok(rule) => inhibit.push(rule),
+                Err(source) => errors.push(AlertConfigError::Inhibit { at, source }),
+            }
+        }
+        if errors.is_empty() { Ok(Self { routes, inhibit }) } else { Err(errors) }
+    }
+
+    /// The routes that take an incident with these labels.
+    pub fn of(&self, labels: &Labels) -> Vec<&Route> {
+        let mut taken = Vec::new();
+        for route in self.routes.iter().filter(|route| route.fits(labels)) {
+            taken.push(route);
+            if !route.continues {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// What `config check` should say: a critical incident deserves a second way out.
+    pub fn warnings(&self) -> Vec<String> {
+        let critical = Labels::from_pairs([("severity", "critical")]);
+        let taken = self.of(&critical);
+        if taken.is_empty() {
+            return vec![
+                "no route takes an incident with severity=\"critical\": nobody will be told".to_owned(),
+            ];
+        }
+        let mut ways: Vec<&String> =
+            taken.iter().flat_map(|r| r.channels.iter().chain(&r.failover)).collect();
+        ways.sort_unstable();
+        ways.dedup();
+        match ways.as_slice() {
+            [] => vec!["no channel is configured: nobody will be told of an alert".to_owned()],
+            [only] => vec![format!(
+                "critical alerts have one way out, the channel {only:?}; name a second one in channels or failover"
+            )],
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn as_ms(duration: ConfigDuration) -> i64 {
+    i64::try_from(duration.0.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::incident::{Observation, step, tests::finding};
+    use super::*;
+
+    fn config(text: &str) -> AlertConfig {
+        toml::from_str(text).expect("a valid section")
+    }
+
+    #[test]
+    fn the_first_fitting_route_takes_it_unless_it_continues() {
+        let config = config(
+            r#"
+            [[route]]
+            matchers = ["severity=info"]
+            channels = ["log"]
+            [[route]]
+            matchers = ["severity=critical"]
+            channels = ["pager"]
+            continue = true
+            [[route]]
+            channels = ["mail"]
+            "#,
+        );
+        let names = ["log", "pager", "mail"].map(str::to_owned);
+        let routes = Routes::new(&config, &names).expect("valid");
+        for (severity, channels) in
+            [("info", vec!["log"]), ("critical", vec!["pager", "mail"]), ("warning", vec!["mail"])]
+        {
+            let labels = Labels::from_pairs([("severity", severity)]);
+            let told: Vec<_> = routes.of(&labels).iter().flat_map(|route| &route.channels).collect();
+            assert_eq!(told, channels);
+        }
+        assert!(routes.warnings().is_empty());
+    }
+
+    #[test]
+    fn all_errors_come_at_once() {
+        let config = config(
+            r#"
+            [[route]]
+            matchers = ["severity"]
+            channels = ["nope"]
+            [[route]]
+            channels = []
+            [[inhibit]]
+            source = ["a=~("]
+            target = []
+            "#,
+        );
+        let errors = Routes::new(&config, &["mail".to_owned()]).expect_err("four errors");
+        let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(text.len(), 4, "{text:?}");
+        assert!(text[0].contains("\"nope\"") && text[0].contains("mail"), "{text:?}");
+    }
+
+    #[test]
+    fn without_routes_every_channel_is_told_and_one_channel_is_a_warning() {
+        let routes = Routes::new(&AlertConfig::default(), &["mail".to_owned()]).expect("valid");
+        assert_eq!(routes.of(&Labels::default())[0].channels, ["mail"]);
+        assert!(routes.warnings()[0].contains("\"mail\""));
+        assert!(
+            Routes::new(&AlertConfig::default(), &[]).expect("valid").warnings()[0].contains("no channel")
+        );
+    }
+
+    #[test]
+    fn a_groups_key_does_not_depend_on_the_instance() {
+        let routes = Routes::new(&AlertConfig::default(), &[]).expect("valid");
+        let key = |instance| {
+            let finding = finding("EtcdMemberDown", "a", instance, "critical");
+            let incident = step(None, &Observation::Found(&finding), 1).expect("fires");
+            routes.of(&incident.labels)[0].group_key(&incident)
+        };
+        assert_eq!(key("m1"), key("m2"));
+        assert_eq!(key("m1"), "{}:{alertname=\"EtcdMemberDown\",cluster=\"a\"}");
+    }
+}

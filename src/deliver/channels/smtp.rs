@@ -1,0 +1,214 @@
+//! Mail over SMTP: one thread per story of a group.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
+use lettre::{AsyncSmtpTransport, AsyncTransport, Message as Mail, Tokio1Executor};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+
+use crate::deliver::config::Resolve;
+use crate::deliver::{Channel, Message, SendError};
+use crate::model::unit::{ConfigDuration, rfc3339};
+use crate::model::{Incident, SecretRef};
+
+/// How the connection is protected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SmtpSecurity {
+    /// Port 587: plain, then STARTTLS, which is required.
+    #[default]
+    Starttls,
+    /// Port 465: TLS from the first byte.
+    Tls,
+    /// Port 25, not protected. Credentials are refused.
+    None,
+}
+
+/// `type = "smtp"`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SmtpConfig {
+    pub host: String,
+    /// Default by `security`: 587, 465 or 25.
+    pub port: Option<u16>,
+    #[serde(default)]
+    pub security: SmtpSecurity,
+    /// PEM file of the CA that signed the server's certificate, if the system does not know it.
+    pub ca_file: Option<std::path::PathBuf>,
+    pub username: Option<String>,
+    pub password: Option<SecretRef>,
+    pub from: String,
+    pub to: Vec<String>,
+    #[serde(default = "default_timeout")]
+    pub timeout: ConfigDuration,
+}
+
+fn default_timeout() -> ConfigDuration {
+    ConfigDuration(Duration::from_secs(10))
+}
+
+/// A mail server, ready to send through.
+pub struct SmtpChannel {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+    to: Vec<Mailbox>,
+    timeout: Duration,
+}
+
+impl SmtpChannel {
+    pub(crate) fn new(config: &SmtpConfig, resolve: Resolve<'_>) -> Result<Self, String> {
+        let mailbox = |text: &String| {
+            text.parse::<Mailbox>().map_err(|error| format!("{text:?} is not a mail address: {error}"))
+        };
+        let to: Vec<Mailbox> = config.to.iter().map(mailbox).collect::<Result<_, _>>()?;
+        if to.is_empty() {
+            return Err("to is empty; name at least one mail address".to_owned());
+        }
+        let tls = match config.security {
+            SmtpSecurity::Starttls => Tls::Required(tls_parameters(config)?),
+            SmtpSecurity::Tls => Tls::Wrapper(tls_parameters(config)?),
+            SmtpSecurity::None => Tls::None,
+        };
+        let port = config.port.unwrap_or(match config.security {
+            SmtpSecurity::Starttls => 587,
+            SmtpSecurity::Tls => 465,
+            SmtpSecurity::None => 25,
+        });
+        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&config.host)
+            .port(port)
+            .tls(tls)
+            .timeout(Some(config.timeout.0));
+        builder = match (&config.username, &config.password) {
+            (None, None) => builder,
+            (Some(_), Some(_)) if config.security == SmtpSecurity::None => {
+                return Err("a password is not sent over an unprotected connection; set security".to_owned());
+            }
+            (Some(user), Some(password)) => {
+                let password = resolve(password)?;
+                builder.credentials(Credentials::new(user.clone(), password.expose_secret().to_owned()))
+            }
+            _ => return Err("username and password go together".to_owned()),
+        };
+        let from = mailbox(&config.from)?;
+        Ok(Self { transport: builder.build(), from, to, timeout: config.timeout.0 })
+    }
+
+    /// The mail itself. Equal notifications have equal message ids, so that mail systems can drop repeats.
+    fn mail(&self, message: &Message<'_>) -> Result<Mail, lettre::error::Error> {
+        let domain = self.from.email.domain();
+        let thread = format!("<{}.etcd-monitor@{domain}>", message.group.thread_key());
+        let id = format!("<{}.etcd-monitor@{domain}>", message.idempotency_key);
+        let mut mail = Mail::builder()
+            .from(self.from.clone())
+            .subject(message.subject())
+            .message_id(Some(id))
+            .in_reply_to(thread.clone())
+            .references(thread)
+            .raw_header(raw("Auto-Submitted", "auto-generated"))
+            .raw_header(raw("X-Etcd-Monitor-Key", message.idempotency_key));
+        for to in &self.to {
+            mail = mail.to(to.clone());
+        }
+        mail.multipart(MultiPart::alternative_plain_html(text(message), html(message)))
+    }
+
+    async fn post(&self, message: &Message<'_>) -> Result<(), SendError> {
+        let mail = self.mail(message).map_err(|error| SendError::Permanent { reason: error.to_string() })?;
+        self.transport.send(mail).await.map(drop).map_err(|error| {
+            let reason = format!("the mail server said no: {error}");
+            if error.is_permanent() {
+                SendError::Permanent { reason }
+            } else {
+                SendError::Transient { reason, retry_after: None }
+            }
+        })
+    }
+}
+
+impl Channel for SmtpChannel {
+    fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<(), SendError>> {
+        self.post(message).boxed()
+    }
+
+    fn timeout(&self) -> Duration {
+        self.timeout
+    }
+}
+
+fn raw(name: &'static str, value: &str) -> HeaderValue {
+    HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
+}
+
+fn tls_parameters(config: &SmtpConfig) -> Result<TlsParameters, String> {
+    let mut builder = TlsParameters::builder(config.host.clone());
+    if let Some(path) = &config.ca_file {
+        let pem = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let certificate =
+            Certificate::from_pem(&pem).map_err(|error| format!("{}: {error}", path.display()))?;
+        builder = builder.add_root_certificate(certificate);
+    }
+    builder.build().map_err(|error| format!("TLS: {error}"))
+}
+
+fn annotation<'a>(incident: &'a Incident, name: &str) -> &'a str {
+    incident.annotations.get(name).map_or("", String::as_str)
+}
+
+fn status(incident: &Incident) -> String {
+    if incident.state.is_active() {
+        format!("{} since {}", incident.state.as_str(), rfc3339(incident.active_since_ms))
+    } else {
+        let why = incident.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        format!("RESOLVED at {}{why}", rfc3339(incident.changed_ms))
+    }
+}
+
+fn text(message: &Message<'_>) -> String {
+    let mut text = String::new();
+    for incident in &message.group.incidents {
+        let summary = incident.annotations.get("summary").unwrap_or(&incident.alert);
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{summary}\n  {}, {}", status(incident), incident.severity);
+        for name in ["description", "runbook"] {
+            let value = annotation(incident, name);
+            if !value.is_empty() {
+                let _ = writeln!(text, "  {value}");
+            }
+        }
+        let _ = writeln!(text, "  {}\n", incident.labels.canonical());
+    }
+    let _ = writeln!(text, "-- \netcd-monitor, {}", message.idempotency_key);
+    text
+}
+
+fn html(message: &Message<'_>) -> String {
+    let mut html = String::from("<!doctype html><html><body style=\"font-family:sans-serif\">");
+    for incident in &message.group.incidents {
+        let summary = incident.annotations.get("summary").unwrap_or(&incident.alert);
+        let color = if incident.state.is_active() { "#b42318" } else { "#067647" };
+        let _ = write!(
+            html,
+            "<h3 style=\"color:{color};margin-bottom:0\">{}</h3><p>{}, {}</p><p>{}</p><p>{}</p><p><code>{}</code></p>",
+            escaped(summary),
+            escaped(&status(incident)),
+            incident.severity,
+            escaped(annotation(incident, "description")),
+            escaped(annotation(incident, "runbook")),
+            escaped(&incident.labels.canonical()),
+        );
+    }
+    let _ = write!(html, "<p><small>etcd-monitor, {}</small></p></body></html>", message.idempotency_key);
+    html
+}
+
+/// Labels are chosen by whoever runs the members: hostile text.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

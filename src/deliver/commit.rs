@@ -1,0 +1,231 @@
+//! Committing what an evaluation found: incident transitions first, then their groups'.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{DeliverError, Deliverer, lock};
+use crate::alert::{Observation, event_of, group, incident};
+use crate::model::{Event, Finding, Incident};
+use crate::rules::{Absence, Completeness, Evaluation, RuleGroup, Scope, absence};
+use crate::store::key::{Prefix, SequenceKey};
+use crate::store::sequence::{self, Appended};
+
+/// What one commit did.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// The new states that this process created.
+    pub transitions: Vec<Incident>,
+    /// One for each beginning and end among them.
+    pub events: Vec<Event>,
+    pub errors: Vec<DeliverError>,
+}
+
+/// How often a transition is computed anew after another writer won.
+const TRIES: u32 = 4;
+
+/// Every incident's newest state, by fingerprint, with its number in the sequence.
+pub(super) type Known = BTreeMap<String, (u64, Incident)>;
+
+impl Deliverer {
+    /// Turns one evaluation of `rules` into transitions. Nothing is read from or written to the store when
+    /// nothing changed. Failures are in the result: what could not be committed is tried at the next
+    /// evaluation, which finds the same.
+    pub async fn commit(
+        &self,
+        rules: &RuleGroup,
+        evaluation: &Evaluation,
+        completeness: &Completeness,
+        scope: &Scope,
+        now_ms: i64,
+    ) -> Committed {
+        let mut committed = Committed::default();
+        let known = match self.known().await {
+            Ok(known) => known,
+            Err(error) => {
+                committed.errors.push(error);
+                return committed;
+            }
+        };
+        let mut found: BTreeSet<String> = BTreeSet::new();
+        for finding in &evaluation.findings {
+            found.insert(finding.fingerprint());
+            self.observe(&finding.fingerprint(), &known, now_ms, &mut committed, |_| found_again(finding))
+                .await;
+        }
+        let missing = known.values().filter(|(_, incident)| {
+            incident.state.is_active()
+                && incident.group == rules.name
+                && !found.contains(&incident.fingerprint)
+        });
+        for (_, missed) in missing {
+            let judge = |incident: Option<&Incident>| match incident {
+                None => Observation::Clear,
+                Some(incident) => match absence(incident, rules, evaluation, completeness, scope) {
+                    Absence::Clear => Observation::Clear,
+                    Absence::Incomplete(reason) => Observation::Incomplete(reason),
+                    Absence::Removed(reason) => Observation::Removed(reason),
+                },
+            };
+            self.observe(&missed.fingerprint, &known, now_ms, &mut committed, judge).await;
+        }
+        if !committed.transitions.is_empty() {
+            committed.errors.extend(self.regroup(now_ms).await.err());
+        }
+        committed.events = committed.transitions.iter().filter_map(event_of).collect();
+        committed
+    }
+
+    /// Resolves the incidents of rule groups that are no longer configured.
+    pub async fn retire(&self, groups: &BTreeSet<String>, now_ms: i64) -> Committed {
+        let mut committed = Committed::default();
+        match self.known().await {
+            Err(error) => committed.errors.push(error),
+            Ok(known) => {
+                let orphans = known
+                    .values()
+                    .filter(|(_, incident)| incident.state.is_active() && !groups.contains(&incident.group));
+                for (_, orphan) in orphans {
+                    let removed = |_: Option<&Incident>| {
+                        Observation::Removed(format!("rule group {} removed", orphan.group))
+                    };
+                    self.observe(&orphan.fingerprint, &known, now_ms, &mut committed, removed).await;
+                }
+            }
+        }
+        if !committed.transitions.is_empty() {
+            committed.errors.extend(self.regroup(now_ms).await.err());
+        }
+        committed.events = committed.transitions.iter().filter_map(event_of).collect();
+        committed
+    }
+
+    /// Marks an active incident as taken on by `who`; `fingerprint` may be cut to what is unique.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written. `Ok(None)`: no single active incident has that fingerprint.
+    pub async fn acknowledge(
+        &self,
+        fingerprint: &str,
+        who: &str,
+        now_ms: i64,
+    ) -> Result<Option<Incident>, DeliverError> {
+        let known = self.reload().await?;
+        let mut fitting = known.values().filter(|(_, incident)| {
+            incident.state.is_active() && incident.fingerprint.starts_with(fingerprint)
+        });
+        let (Some((_, incident)), None) = (fitting.next(), fitting.next()) else { return Ok(None) };
+        let mut committed = Committed::default();
+        let acknowledged = |_: Option<&Incident>| Observation::Acknowledged(who.to_owned());
+        self.observe(&incident.fingerprint, &known, now_ms, &mut committed, acknowledged).await;
+        match committed.errors.pop() {
+            Some(error) => Err(error),
+            None => Ok(Some(committed.transitions.pop().unwrap_or_else(|| incident.clone()))),
+        }
+    }
+
+    async fn observe<'a>(
+        &self,
+        fingerprint: &str,
+        known: &Known,
+        now_ms: i64,
+        committed: &mut Committed,
+        observation: impl Fn(Option<&Incident>) -> Observation<'a>,
+    ) {
+        let sequence = SequenceKey::incident(fingerprint);
+        let mut newest = known.get(fingerprint).cloned();
+        for _ in 0..TRIES {
+            let (number, previous) = newest.as_ref().map_or((0, None), |(n, incident)| (*n, Some(incident)));
+            let Some(next) = incident::step(previous, &observation(previous), now_ms) else { break };
+            let number = number.saturating_add(1);
+            match sequence::append(&self.store, &sequence, number, &next, &self.writer).await {
+                Ok(Appended::Won) => {
+                    self.remember(number, &next);
+                    committed.transitions.push(next);
+                    return;
+                }
+                Ok(Appended::Lost(there)) => {
+                    newest = there;
+                    if let Some((number, incident)) = &newest {
+                        self.remember(*number, incident);
+                    }
+                }
+                Err(source) => {
+                    let key = sequence.prefix().as_str().to_owned();
+                    committed.errors.push(DeliverError::Store { what: "commit incident", key, source });
+                    // It may be there all the same.
+                    *lock(&self.known) = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn remember(&self, number: u64, incident: &Incident) {
+        if let Some(known) = lock(&self.known).as_mut() {
+            known.insert(incident.fingerprint.clone(), (number, incident.clone()));
+        }
+    }
+
+    async fn known(&self) -> Result<Known, DeliverError> {
+        let known = lock(&self.known).clone();
+        match known {
+            Some(known) => Ok(known),
+            None => self.reload().await,
+        }
+    }
+
+    pub(super) async fn reload(&self) -> Result<Known, DeliverError> {
+        let incidents = sequence::all_latest::<Incident>(&self.store, &Prefix::incidents())
+            .await
+            .map_err(|source| store_error("read", Prefix::incidents().as_str(), source))?;
+        let known: Known = incidents
+            .into_iter()
+            .map(|(_, number, incident)| (incident.fingerprint.clone(), (number, incident)))
+            .collect();
+        *lock(&self.known) = Some(known.clone());
+        Ok(known)
+    }
+
+    /// Appends a transition to every group that has something to tell. Races are lost silently: the winner
+    /// computed the same from the same incidents, or the next sweep finds what is missing.
+    pub(super) async fn regroup(&self, now_ms: i64) -> Result<(), DeliverError> {
+        let known = self.known().await?;
+        let all: Vec<&Incident> = known.values().map(|(_, incident)| incident).collect();
+        let groups = self.groups().await?;
+        let mut members: BTreeMap<String, Vec<&Incident>> = BTreeMap::new();
+        for incident in &all {
+            for route in self.routes.of(&incident.labels) {
+                members.entry(route.group_key(incident)).or_default().push(incident);
+            }
+        }
+        for (key, members) in members {
+            let previous = groups.get(&key);
+            let route = members.first().and_then(|first| {
+                self.routes.of(&first.labels).into_iter().find(|route| route.group_key(first) == key)
+            });
+            let Some(route) = route else { continue };
+            let step = group::step(previous, route, &members, &all, &self.routes.inhibit, now_ms);
+            let Some(next) = step else { continue };
+            let sequence = SequenceKey::group(&key);
+            sequence::append(&self.store, &sequence, next.number, &next, &self.writer)
+                .await
+                .map_err(|source| store_error("commit group", sequence.prefix().as_str(), source))?;
+        }
+        Ok(())
+    }
+
+    /// The newest state of every group, by key.
+    pub(super) async fn groups(&self) -> Result<BTreeMap<String, group::Group>, DeliverError> {
+        let groups = sequence::all_latest::<group::Group>(&self.store, &Prefix::groups())
+            .await
+            .map_err(|source| store_error("read", Prefix::groups().as_str(), source))?;
+        Ok(groups.into_iter().map(|(_, _, group)| (group.key.clone(), group)).collect())
+    }
+}
+
+fn found_again(finding: &Finding) -> Observation<'_> {
+    Observation::Found(finding)
+}
+
+pub(super) fn store_error(what: &'static str, key: &str, source: crate::store::StoreError) -> DeliverError {
+    DeliverError::Store { what, key: key.to_owned(), source }
+}

@@ -1,0 +1,198 @@
+//! Commit and sweep over a real store, with the clock as an argument and a channel that does as it is told.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::*;
+use crate::alert::AlertConfig;
+use crate::model::{Finding, FindingState, IncidentState, Labels};
+use crate::rules::{Completeness, EvalState, Evaluation, RuleGroup, Scope, parse};
+
+const START_MS: i64 = 1_764_000_000_000;
+
+/// Answers in the given order, then accepts; remembers what it accepted.
+#[derive(Default)]
+struct Script {
+    answers: Mutex<VecDeque<SendError>>,
+    accepted: Mutex<Vec<(String, String)>>,
+}
+
+impl Channel for Script {
+    fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<(), SendError>> {
+        async {
+            match lock(&self.answers).pop_front() {
+                Some(error) => Err(error),
+                None => {
+                    let told = (message.subject(), message.idempotency_key.to_owned());
+                    lock(&self.accepted).push(told);
+                    Ok(())
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+}
+
+impl Script {
+    fn failing(errors: impl IntoIterator<Item = SendError>) -> Arc<Self> {
+        Arc::new(Self { answers: Mutex::new(errors.into_iter().collect()), ..Self::default() })
+    }
+
+    fn subjects(&self) -> Vec<String> {
+        lock(&self.accepted).iter().map(|(subject, _)| subject.clone()).collect()
+    }
+}
+
+fn transient() -> SendError {
+    SendError::Transient { reason: "busy".to_owned(), retry_after: None }
+}
+
+fn rules() -> RuleGroup {
+    let text =
+        "groups:\n- name: etcd\n  rules:\n  - {alert: EtcdMemberDown, expr: etcd_monitor_member_up == 0}\n";
+    parse("g.yaml", text).expect("valid").remove(0)
+}
+
+fn down() -> Evaluation {
+    let labels = Labels::from_pairs([
+        ("alertname", "EtcdMemberDown"),
+        ("cluster", "prod-eu-1"),
+        ("instance", "m1:2379"),
+        ("severity", "critical"),
+    ]);
+    let finding = Finding {
+        group: "etcd".to_owned(),
+        alert: "EtcdMemberDown".to_owned(),
+        labels,
+        annotations: BTreeMap::new(),
+        value: 0.0,
+        state: FindingState::Firing,
+        active_since_ms: START_MS,
+    };
+    Evaluation { findings: vec![finding], state: EvalState::default(), ..Evaluation::default() }
+}
+
+fn deliverer(store: &Store, channels: &[(&str, &Arc<Script>)], extra: &str) -> Deliverer {
+    let names: Vec<String> = channels.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let config: AlertConfig = toml::from_str(extra).expect("valid");
+    let channels = channels
+        .iter()
+        .map(|(name, script)| ((*name).to_owned(), Arc::clone(script) as Arc<dyn Channel>))
+        .collect();
+    let writer = Writer::new(START_MS, rand_like(store));
+    Deliverer::new(store.clone(), writer, channels, Routes::new(&config, &names).expect("valid"))
+}
+
+/// Writers of one test differ.
+fn rand_like(store: &Store) -> u128 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    let _ = store;
+    u128::from(NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+}
+
+fn scope() -> Scope {
+    Scope::from([("prod-eu-1".parse().expect("a name"), None)])
+}
+
+async fn commit(deliverer: &Deliverer, evaluation: &Evaluation, now_ms: i64) -> Committed {
+    let committed = deliverer.commit(&rules(), evaluation, &Completeness::default(), &scope(), now_ms).await;
+    assert!(committed.errors.is_empty(), "{:?}", committed.errors);
+    committed
+}
+
+async fn removed(deliverer: &Deliverer, now_ms: i64) -> Committed {
+    let gone = Scope::new();
+    deliverer.commit(&rules(), &Evaluation::default(), &Completeness::default(), &gone, now_ms).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_story_is_told_once_however_often_it_is_seen() {
+    let (store, mail) = (Store::in_memory(), Script::failing([]));
+    let (one, two) = (deliverer(&store, &[("mail", &mail)], ""), deliverer(&store, &[("mail", &mail)], ""));
+    for (turn, deliverer) in [&one, &two, &one, &two].into_iter().enumerate() {
+        let committed = commit(deliverer, &down(), START_MS).await;
+        assert_eq!(committed.transitions.len(), usize::from(turn == 0));
+        assert_eq!(committed.events.len(), usize::from(turn == 0));
+        let report = deliverer.sweep(START_MS).await;
+        assert!(report.errors.is_empty(), "{:?}", report.errors);
+    }
+    assert_eq!(mail.subjects(), ["[FIRING:1] EtcdMemberDown prod-eu-1 (critical)"]);
+
+    // Nobody saw the member: the incident is unknown, and nobody is told that it is over.
+    let unknown = commit(&one, &Evaluation::default(), START_MS + 300_000).await;
+    assert_eq!(unknown.transitions[0].state, IncidentState::Unknown);
+    one.sweep(START_MS + 300_000).await;
+    assert_eq!(mail.subjects().len(), 1);
+
+    let over = removed(&two, START_MS + 600_000).await;
+    assert_eq!(over.transitions[0].reason.as_deref(), Some("cluster prod-eu-1 removed"));
+    two.sweep(START_MS + 600_000).await;
+    one.sweep(START_MS + 600_000).await;
+    assert_eq!(mail.subjects()[1..], ["[RESOLVED] EtcdMemberDown prod-eu-1 (critical)"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_between_the_two_creates_loses_nothing() {
+    let (store, mail) = (Store::in_memory(), Script::failing([]));
+    // The incident is committed and its group is not: the state that a crash in between leaves.
+    let incident =
+        crate::alert::incident::step(None, &crate::alert::Observation::Found(&down().findings[0]), START_MS)
+            .expect("fires");
+    let sequence = crate::store::key::SequenceKey::incident(&incident.fingerprint);
+    let writer = Writer::new(START_MS, 99);
+    crate::store::sequence::append(&store, &sequence, 1, &incident, &writer).await.expect("in memory");
+    let report = deliverer(&store, &[("mail", &mail)], "").sweep(START_MS + 60_000).await;
+    assert_eq!((report.accepted.len(), report.undelivered), (1, 0));
+    assert_eq!(mail.subjects().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn passing_failures_are_retried_and_order_is_kept() {
+    let (store, mail) = (Store::in_memory(), Script::failing((0..5).map(|_| transient())));
+    let deliverer = deliverer(&store, &[("mail", &mail)], "");
+    commit(&deliverer, &down(), START_MS).await;
+    let first = deliverer.sweep(START_MS).await;
+    assert_eq!((first.failures.len(), first.undelivered), (1, 1), "three tries failed");
+    removed(&deliverer, START_MS + 1_000).await;
+    let early = deliverer.sweep(START_MS + 2_000).await;
+    assert_eq!((early.failures.len(), early.accepted.len()), (0, 0), "the claim is still alive");
+    let late = deliverer.sweep(START_MS + 61_000).await;
+    assert_eq!(late.accepted.len(), 2, "{late:?}");
+    assert_eq!(
+        mail.subjects(),
+        ["[FIRING:1] EtcdMemberDown prod-eu-1 (critical)", "[RESOLVED] EtcdMemberDown prod-eu-1 (critical)"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_critical_notification_fails_over_at_once() {
+    let refused = || SendError::Permanent { reason: "gone".to_owned() };
+    for errors in [vec![refused()], vec![transient(), transient(), transient()]] {
+        let store = Store::in_memory();
+        let (pager, mail) = (Script::failing(errors), Script::failing([]));
+        let route = "[[route]]\nchannels = [\"pager\"]\nfailover = [\"mail\"]";
+        let deliverer = deliverer(&store, &[("pager", &pager), ("mail", &mail)], route);
+        commit(&deliverer, &down(), START_MS).await;
+        deliverer.sweep(START_MS).await;
+        deliverer.sweep(START_MS + 1_000).await;
+        assert_eq!((pager.subjects().len(), mail.subjects().len()), (0, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledged_incident_is_found_by_the_start_of_its_id() {
+    let (store, mail) = (Store::in_memory(), Script::failing([]));
+    let deliverer = deliverer(&store, &[("mail", &mail)], "");
+    let fired = commit(&deliverer, &down(), START_MS).await.transitions.remove(0);
+    let short = &fired.fingerprint[..8];
+    let acked = deliverer.acknowledge(short, "ann", START_MS + 1).await.expect("in memory");
+    assert_eq!(acked.map(|incident| incident.state), Some(IncidentState::Acked));
+    assert!(deliverer.acknowledge("zz", "ann", START_MS + 2).await.expect("in memory").is_none());
+}

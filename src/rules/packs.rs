@@ -1,0 +1,18 @@
+//! The rule files that come with the program.
+
+use super::file::{self, RuleFileError};
+use super::rule::RuleGroup;
+
+const DEFAULT: &str = include_str!("packs/default.yaml");
+
+/// The pack that is on unless it is turned off: one rule per cause, thresholds from etcd's documentation and
+/// operating practice.
+///
+/// # Errors
+/// Never in a released program: a test reads the same text.
+pub fn default_pack() -> Result<Vec<RuleGroup>, Vec<RuleFileError>> {
+    file::parse("default.yaml", DEFAULT)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! Each shipped rule fires, holds back and resolves on series as the probe writes them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::*;
+use crate::model::{FindingState, Labels, SeriesSet};
+use crate::promql::EvalOptions;
+use crate::rules::{EvalState, Owner, RuleKind, evaluate, owner};
+
+const MINUTE_MS: i64 = 60_000;
+const STEP_MS: i64 = 15_000;
+/// Long enough for the longest range of the pack to be full.
+const NOW_MS: i64 = 2 * 3_600_000;
+
+/// Adds samples of one series every 15 s up to `NOW_MS`; `value` gets the minutes before it.
+fn push(set: &mut SeriesSet, name: &str, labels: &[(&str, &str)], value: impl Fn(f64) -> f64) {
+    let every = [("__name__", name), ("cluster", "a"), ("job", "etcd")];
+    let labels = Labels::from_pairs(every.iter().chain(labels).copied());
+    for ts_ms in (0..=NOW_MS).step_by(15_000) {
+        set.push(&labels, ts_ms, value((NOW_MS - ts_ms) as f64 / MINUTE_MS as f64));
+    }
+}
+
+/// What fires at `NOW_MS` after `minutes` of evaluations: (alert, severity, value), in rule order.
+fn firing(set: &SeriesSet, minutes: i64) -> Vec<(String, String, f64)> {
+    let options = EvalOptions::default();
+    let mut found = Vec::new();
+    for group in default_pack().expect("the shipped pack is valid") {
+        let mut state = EvalState::default();
+        let mut last = Vec::new();
+        for at_ms in (NOW_MS - minutes * MINUTE_MS..=NOW_MS).step_by(STEP_MS as usize) {
+            let evaluation = evaluate(&group, set, at_ms, &state, &options);
+            assert!(evaluation.errors.is_empty(), "{:?}", evaluation.errors);
+            (state, last) = (evaluation.state, evaluation.findings);
+        }
+        for finding in last.into_iter().filter(|finding| finding.state == FindingState::Firing) {
+            assert_eq!(finding.labels.get("cluster"), Some("a"), "every incident has its cluster");
+            let severity = finding.labels.get("severity").unwrap_or("").to_owned();
+            found.push((finding.alert, severity, finding.value));
+        }
+    }
+    found
+}
+
+fn names(found: &[(String, String, f64)]) -> Vec<(&str, &str)> {
+    found.iter().map(|(alert, severity, _)| (alert.as_str(), severity.as_str())).collect()
+}
+
+#[test]
+fn a_dead_member_is_one_incident_after_a_minute() {
+    let mut set = SeriesSet::default();
+    for instance in ["m1", "m2", "m3"] {
+        let up = if instance == "m3" { 0.0 } else { 1.0 };
+        push(&mut set, "etcd_monitor_member_up", &[("instance", instance)], |_| up);
+    }
+    push(&mut set, "etcd_monitor_has_quorum", &[], |_| 1.0);
+    assert!(firing(&set, 0).is_empty(), "held back for a minute");
+    assert_eq!(names(&firing(&set, 2)), [("EtcdMemberDown", "critical")]);
+}
+
+#[test]
+fn a_lost_quorum_speaks_before_what_it_explains() {
+    let mut set = SeriesSet::default();
+    for instance in ["m1", "m2", "m3"] {
+        let lost = if instance == "m1" { 1.0 } else { 0.0 };
+        push(&mut set, "etcd_monitor_member_up", &[("instance", instance)], |_| lost);
+    }
+    push(&mut set, "etcd_server_has_leader", &[("instance", "m1")], |_| 0.0);
+    push(&mut set, "etcd_monitor_has_quorum", &[], |back| if back > 0.5 { 1.0 } else { 0.0 });
+    let found = firing(&set, 3);
+    let found = names(&found);
+    assert!(found.contains(&("EtcdQuorumLost", "critical")), "{found:?}");
+    assert!(found.contains(&("EtcdNoLeader", "critical")), "{found:?}");
+    assert_eq!(found.iter().filter(|(alert, _)| *alert == "EtcdMemberDown").count(), 2);
+}
+
+#[test]
+fn the_number_of_members_without_a_leader_is_the_value() {
+    let mut set = SeriesSet::default();
+    for (instance, has) in [("m1", 1.0), ("m2", 0.0), ("m3", 0.0)] {
+        push(&mut set, "etcd_server_has_leader", &[("instance", instance)], |_| has);
+    }
+    assert_eq!(firing(&set, 2), [("EtcdNoLeader".to_owned(), "critical".to_owned(), 2.0)]);
+    assert!(firing(&set, 0).is_empty());
+}
+
+#[test]
+fn leader_changes_count_over_an_hour() {
+    for (per_hour, fires) in [(3.0, false), (6.0, true)] {
+        let mut set = SeriesSet::default();
+        let grows = |back: f64| ((120.0 - back) / 60.0 * per_hour).floor();
+        push(&mut set, "etcd_server_leader_changes_seen_total", &[("instance", "m1")], grows);
+        assert_eq!(!firing(&set, 2).is_empty(), fires, "{per_hour} per hour");
+    }
+}
+
+#[test]
+fn an_alarm_fires_at_once_and_names_itself() {
+    let mut set = SeriesSet::default();
+    push(&mut set, "etcd_monitor_alarm", &[("instance", "m1"), ("alarm", "NOSPACE")], |_| 1.0);
+    push(&mut set, "etcd_monitor_alarm", &[("instance", "m1"), ("alarm", "CORRUPT")], |_| 0.0);
+    assert_eq!(names(&firing(&set, 0)), [("EtcdAlarmActive", "critical")]);
+}
+
+#[test]
+fn disk_limits_have_two_steps() {
+    // Observations per second by upper bound of their bucket, and what fires.
+    for (metric, alert, quick, slow, very_slow) in [
+        ("etcd_disk_wal_fsync_duration_seconds_bucket", "EtcdWalFsyncSlow", "0.008", "0.064", "0.256"),
+        (
+            "etcd_disk_backend_commit_duration_seconds_bucket",
+            "EtcdBackendCommitSlow",
+            "0.016",
+            "0.128",
+            "0.512",
+        ),
+    ] {
+        for (reached, expected) in [(0, vec![]), (1, vec!["warning"]), (2, vec!["warning", "critical"])] {
+            let mut set = SeriesSet::default();
+            for (at, le) in [quick, slow, very_slow, "+Inf"].into_iter().enumerate() {
+                let count = move |back: f64| if at >= reached { (120.0 - back) * 60.0 } else { 0.0 };
+                push(&mut set, metric, &[("instance", "m1"), ("le", le)], count);
+            }
+            let found = firing(&set, 6);
+            let expected: Vec<_> = expected.iter().map(|severity| (alert, *severity)).collect();
+            assert_eq!(names(&found), expected, "{metric} {reached}");
+        }
+    }
+}
+
+#[test]
+fn the_database_has_two_limits() {
+    for (used, expected) in [(0.79, vec![]), (0.85, vec!["warning"]), (0.95, vec!["warning", "critical"])] {
+        let mut set = SeriesSet::default();
+        push(&mut set, "etcd_monitor_db_size_bytes", &[("instance", "m1")], |_| used * 2_147_483_648.0);
+        push(&mut set, "etcd_monitor_quota_bytes", &[("instance", "m1")], |_| 2_147_483_648.0);
+        let expected: Vec<_> = expected.iter().map(|severity| ("EtcdDatabaseNearQuota", *severity)).collect();
+        assert_eq!(names(&firing(&set, 2)), expected, "{used}");
+    }
+}
+
+#[test]
+fn what_is_urgent_belongs_to_the_live_watch() {
+    for (group, expected) in
+        [("etcd-availability", Owner::Watch), ("etcd-trends", Owner::Evaluate), ("etcd-disk", Owner::Watch)]
+    {
+        let pack = default_pack().expect("valid");
+        let found = pack.iter().find(|there| there.name == group).expect(group);
+        assert_eq!(owner(found, true), expected, "{group}");
+        assert_eq!(owner(found, false), Owner::Evaluate);
+    }
+}
+
+#[test]
+fn every_alert_says_what_to_do() {
+    let mut names = BTreeSet::new();
+    for rule in default_pack().expect("valid").into_iter().flat_map(|group| group.rules) {
+        let RuleKind::Alert { annotations, .. } = &rule.kind else { continue };
+        assert!(rule.name.starts_with("Etcd"), "{}", rule.name);
+        let keys: BTreeSet<&str> = annotations.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(keys, BTreeSet::from(["description", "runbook", "summary"]), "{}", rule.name);
+        let path = format!("docs/runbooks/{}.md", rule.name);
+        let runbook = annotations.iter().find(|(name, _)| name == "runbook").expect("has one");
+        assert_eq!(runbook.1.render(&Labels::default(), 0.0), path);
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&path)).expect(&path);
+        for part in ["## Cause", "## Check", "## Fix", "etcdctl"] {
+            assert!(text.contains(part), "{path} has no {part}");
+        }
+        names.insert(rule.name);
+    }
+    assert_eq!(names.len(), 8);
+}
