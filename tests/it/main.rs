@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, reads its environment, and prints what it measured"
 )]
 
+mod deliver;
 mod etcd;
 mod report;
 mod s3;

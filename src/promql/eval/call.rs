@@ -55,10 +55,7 @@ impl Evaluator<'_> {
                 };
                 self.map(columns, |value| time::calendar(name, value))
             }
-            _ if matches!(
-                arguments.iter().map(Expr::value_type).find(|t| *t == crate::promql::ValueType::Matrix),
-                Some(_)
-            ) =>
+            _ if arguments.iter().map(Expr::value_type).find(|t| *t == crate::promql::ValueType::Matrix).is_some() =>
             {
                 self.over_range(name, arguments)
             }
