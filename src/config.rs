@@ -4,41 +4,66 @@
 //! structs, and the checks that need more than one of them. Refuses: knowing what a value does.
 //! Only `run`, `cli` and `jobs` read it.
 
+mod check;
 mod document;
 mod environment;
 mod secrets;
 mod sections;
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+
+use secrecy::SecretString;
 
 pub use document::{ConfigError, ConfigErrors, Document};
 pub use environment::{Environment, process_environment};
 pub use secrets::{SecretError, resolve};
-pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig};
+pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig, RulesConfig};
 
-use crate::store::StoreConfig;
+use crate::alert::Routes;
+use crate::deliver::Channel;
+use crate::etcd::Connection;
+use crate::probe::ScrapeConfig;
+use crate::promql::EvalOptions;
+use crate::report::ReportConfig;
+use crate::rules::RuleGroup;
+use crate::store::{Store, StoreConfig};
+use crate::survey::{Subject, Survey};
 use crate::watch::WatchConfig;
 
-/// Everything configured, checked.
-#[derive(Debug, Clone, Default)]
+/// Everything configured, checked and ready: files are read, secrets resolved.
+#[derive(Clone)]
 pub struct Config {
     pub store: StoreConfig,
+    pub clusters: Vec<Connection>,
+    pub scrape: ScrapeConfig,
     pub watch: WatchConfig,
+    /// The shipped pack and the rule files, in that order.
+    pub groups: Vec<RuleGroup>,
+    pub routes: Routes,
+    pub channels: BTreeMap<String, Arc<dyn Channel>>,
+    pub report: ReportConfig,
     pub query: QueryConfig,
     pub jobs: JobsConfig,
     pub log: LogConfig,
+    /// What is allowed and yet unwise; said at start and by `config check`.
+    pub warnings: Vec<String>,
 }
 
+/// A cluster that the command line describes, with its password.
+pub type CommandLineCluster = (crate::etcd::ClusterConfig, Option<SecretString>);
+
 /// What the command line says; it wins over file and environment.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Overrides {
     pub store_url: Option<String>,
     pub log: Option<String>,
+    /// Watched beside those of the file.
+    pub cluster: Option<CommandLineCluster>,
     /// The command works without any cluster.
     pub clusters_optional: bool,
 }
-
-const SECTIONS: [&str; 5] = ["store", "watch", "query", "jobs", "log"];
 
 impl Config {
     /// Reads `path` (defaults without one), then the `ETCD_MONITOR__*` variables, then `overrides`.
@@ -55,50 +80,47 @@ impl Config {
         for (key, value) in environment::overrides(environment) {
             document.set(&key, value);
         }
-        let mut config = Self::from_document(&mut document);
-        if let Some(url) = overrides.store_url {
-            config.store.url = url;
-        }
-        if let Some(filter) = overrides.log {
-            config.log.filter = filter;
-        }
+        let config = check::from_document(&mut document, path, environment, overrides);
         if document.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(document.errors)) }
     }
 
-    fn from_document(document: &mut Document<'_>) -> Self {
-        let config = Self {
-            store: document.section("store"),
-            watch: document.section("watch"),
-            query: document.section("query"),
-            jobs: jobs(document),
-            log: document.section("log"),
+    /// How many alert rules are evaluated.
+    pub fn rules_total(&self) -> usize {
+        let alerts = self.groups.iter().flat_map(|group| &group.rules);
+        alerts.filter(|rule| matches!(rule.kind, crate::rules::RuleKind::Alert { .. })).count()
+    }
+
+    /// The clusters, as a survey knows them.
+    pub fn subjects(&self) -> Vec<Subject> {
+        let subject = |connection: &Connection| Subject {
+            name: connection.config.name.clone(),
+            tags: connection.config.tags.clone(),
         };
-        for (key, message) in config.watch.problems() {
-            document.error_at(None, &format!("watch.{key}"), message);
+        self.clusters.iter().map(subject).collect()
+    }
+
+    /// A survey of `subjects` over `store`.
+    pub fn survey<'a>(&self, store: &'a Store, subjects: &'a [Subject]) -> Survey<'a> {
+        Survey {
+            store,
+            clusters: subjects,
+            rules_total: self.rules_total(),
+            expected_interval_ms: self.expected_interval_ms(),
+            options: EvalOptions { max_samples: self.query.max_samples, ..EvalOptions::default() },
         }
-        document.finish(&SECTIONS);
-        config
+    }
+
+    /// How often readings are stored, ms.
+    pub fn expected_interval_ms(&self) -> i64 {
+        i64::try_from(self.watch.scrape_interval.0.as_millis()).unwrap_or(15_000)
     }
 }
 
 fn read(path: Option<&Path>) -> Result<(String, String), ConfigErrors> {
-    let Some(path) = path else { return Ok(("defaults".to_owned(), String::new())) };
+    let Some(path) = path else { return Ok(("command line".to_owned(), String::new())) };
     let source = path.display().to_string();
     std::fs::read_to_string(path).map(|text| (source.clone(), text)).map_err(|error| {
         let message = format!("cannot be read: {error}");
         ConfigErrors(vec![ConfigError { source, line: None, key: String::new(), message }])
     })
-}
-
-fn jobs(document: &mut Document<'_>) -> JobsConfig {
-    let mut jobs = JobsConfig::default();
-    for (name, line, job) in document.named::<JobConfig>("jobs") {
-        if let Some(expression) = &job.schedule
-            && let Err(error) = crate::model::CronSchedule::parse(expression)
-        {
-            document.error_at(line, &format!("jobs.{name}.schedule"), error.to_string());
-        }
-        jobs.0.insert(name, job);
-    }
-    jobs
 }

@@ -5,6 +5,7 @@
 //! `docs/architecture.md` has the map, the direction of dependencies and the walkthroughs.
 
 pub mod alert;
+pub mod cli;
 pub mod config;
 pub mod deliver;
 pub mod discover;
@@ -16,4 +17,8 @@ pub mod report;
 pub mod rules;
 pub mod run;
 pub mod store;
+pub mod survey;
 pub mod watch;
+
+#[path = "../jobs/mod.rs"]
+pub mod jobs;

@@ -10,10 +10,12 @@ pub mod daemon;
 mod execute;
 pub mod exit_code;
 pub mod lambda;
+mod signal;
 pub mod site_server;
 mod spec;
 pub mod telemetry;
 
 pub use context::{Context, Services};
 pub use execute::{Executed, SHARD, execute};
+pub use signal::shutdown_signal;
 pub use spec::{CatchUp, Host, JobFuture, JobSpec, Summary, When};

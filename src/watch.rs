@@ -1,9 +1,22 @@
-//! The continuous loop that watches the clusters, and the head it keeps in memory.
+//! The continuous loop that watches the clusters.
+//!
+//! Owns: what is asked when, the head in memory, the flush buffer, and judging the rule groups that need no
+//! more than the head holds. Refuses: connecting (`etcd`), reading (`probe`), storing formats (`store`),
+//! sending (`deliver`).
+//!
+//! Every cluster has its own task, so a dead one costs only its own timeouts. One loop of the process
+//! flushes and judges.
 
 mod buffer;
+mod cluster;
 mod config;
 mod head;
+mod judge;
+mod watcher;
 
 pub use buffer::{Buffer, Flushed};
+pub use cluster::{ClusterWatch, Tick};
 pub use config::WatchConfig;
 pub use head::{Head, HeadSample, HeadStats, SampleKind, full_labels};
+pub use judge::{Judge, Judged};
+pub use watcher::{Setup, Watch, is_live};

@@ -135,7 +135,7 @@ impl Route {
 }
 
 /// All routes and inhibit rules.
-#[derive(Debug, Clone)]
+#[derive(Default, Debug, Clone)]
 pub struct Routes {
     routes: Vec<Route>,
     pub inhibit: Vec<InhibitRule>,

@@ -128,6 +128,12 @@ fn of_transport(endpoint: &str, text: &str) -> (ErrorKind, String) {
     if has("timed out") || has("KeepAliveTimedOut") || has("deadline has elapsed") || has("Timeout expired") {
         return (ErrorKind::Timeout, "no answer in time".to_owned());
     }
+    if https && has("connection closed") {
+        // In TLS 1.3 a server refuses a client after the handshake, by closing.
+        return tls(
+            "the server closed the connection: perhaps it wants a client certificate that its CA signed",
+        );
+    }
     if !https
         && (has("connection closed")
             || has("frame with invalid size")

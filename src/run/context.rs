@@ -11,7 +11,13 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::clock::Clock;
 use super::spec::Host;
 use crate::config::{Config, Environment};
+use crate::deliver::Deliverer;
+use crate::probe::Prober;
+use crate::promql::EvalOptions;
+use crate::rules::RuleGroup;
 use crate::store::{Store, Writer};
+use crate::survey::{Subject, Survey};
+use crate::watch::{Judge, Setup};
 
 /// What all runs of a process share.
 pub struct Services {
@@ -23,8 +29,10 @@ pub struct Services {
     pub host: Host,
     /// Cancelled at shutdown; long jobs stop at the next safe point.
     pub shutdown: CancellationToken,
-    /// Rung when something was committed that `deliver` or `report` may want to see before their slot.
-    pub hint: Notify,
+    /// Evaluates and commits; shared so that all runs of a process share the channels' breakers.
+    pub judge: Arc<Judge>,
+    /// Rung when something changed that people should see before the next slot.
+    pub changed: Notify,
 }
 
 impl Services {
@@ -47,7 +55,12 @@ impl Services {
             .fill(&mut random)
             .map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
         let writer = Writer::new(clock.now_ms(), u128::from_ne_bytes(random));
-        Ok(Self { config, store, writer, clock, host, shutdown, hint: Notify::new() })
+        let deliverer =
+            Deliverer::new(store.clone(), writer.clone(), config.channels.clone(), config.routes.clone());
+        let options = EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() };
+        let judge = Judge::new(store.clone(), deliverer, config.expected_interval_ms(), options);
+        let (judge, changed) = (Arc::new(judge), Notify::new());
+        Ok(Self { config, store, writer, clock, host, shutdown, judge, changed })
     }
 }
 
@@ -71,5 +84,33 @@ impl Context {
     /// Now, ms since the epoch, UTC.
     pub fn now_ms(&self) -> i64 {
         self.services.clock.now_ms()
+    }
+
+    /// What a watch over all clusters is made from.
+    ///
+    /// # Errors
+    /// When a cluster's endpoints cannot be used.
+    pub fn watch_setup(&self, groups: Vec<RuleGroup>) -> anyhow::Result<Setup> {
+        let config = self.config();
+        let probers =
+            config.clusters.iter().map(|cluster| Prober::new(cluster.clone(), config.scrape.clone()));
+        Ok(Setup {
+            probers: probers.collect::<Result<_, _>>()?,
+            groups,
+            config: config.watch.clone(),
+            store: self.store().clone(),
+            writer: self.services.writer.clone(),
+            judge: Arc::clone(&self.services.judge),
+        })
+    }
+
+    /// The configured clusters, as a survey knows them.
+    pub fn subjects(&self) -> Vec<Subject> {
+        self.config().subjects()
+    }
+
+    /// A survey of `subjects` over the store.
+    pub fn survey<'a>(&'a self, subjects: &'a [Subject]) -> Survey<'a> {
+        self.config().survey(self.store(), subjects)
     }
 }

@@ -29,6 +29,7 @@ const CATCH_UP_MS: i64 = 48 * 3_600_000;
 /// When the scheduler does not start or a schedule is wrong.
 pub async fn run(jobs: &'static [&'static JobSpec], services: Arc<Services>) -> anyhow::Result<()> {
     let tracker = TaskTracker::new();
+    let mut on_change = Vec::new();
     let mut scheduler = JobScheduler::new().await.context("the scheduler does not start")?;
     for spec in enabled(jobs, &services) {
         match spec.when {
@@ -39,12 +40,16 @@ pub async fn run(jobs: &'static [&'static JobSpec], services: Arc<Services>) -> 
                 let schedule = services.config.jobs.schedule_of(spec.name, default)?;
                 let guard = CronGuard::new(spec, schedule, &services);
                 tracker.spawn(Arc::clone(&guard).catch_up());
+                if spec.on_change {
+                    on_change.push(Arc::clone(&guard));
+                }
                 let added = add(&scheduler, guard, &tracker).await;
                 added.with_context(|| format!("the schedule of {} cannot be added", spec.name))?;
             }
         }
     }
     scheduler.start().await.context("the scheduler does not start")?;
+    tracker.spawn(run_on_change(on_change, Arc::clone(&services)));
     services.shutdown.cancelled().await;
     if let Err(error) = scheduler.shutdown().await {
         warn!(%error, "the scheduler did not stop cleanly");
@@ -81,6 +86,23 @@ async fn add(scheduler: &JobScheduler, guard: Arc<CronGuard>, tracker: &TaskTrac
     })?;
     scheduler.add(job).await?;
     Ok(())
+}
+
+/// Runs the jobs that show or send changes when there are some, with a pause between, so that a storm of
+/// changes is one run.
+async fn run_on_change(guards: Vec<Arc<CronGuard>>, services: Arc<Services>) {
+    const PAUSE: Duration = Duration::from_secs(5);
+    loop {
+        let changed = services.changed.notified();
+        if services.shutdown.run_until_cancelled(changed).await.is_none() {
+            return;
+        }
+        for guard in &guards {
+            let _running = guard.running.lock().await;
+            guard.run_slot(services.clock.now_ms()).await;
+        }
+        let _ = services.shutdown.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+    }
 }
 
 /// Keeps one cron job from overlapping itself.

@@ -109,14 +109,18 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::config::{Config, Environment};
+    use crate::config::{Config, Environment, Overrides};
     use crate::run::clock::Clock;
     use crate::run::spec::{CatchUp, Host, JobFuture, When};
 
     async fn services() -> Arc<Services> {
-        let mut config = Config::default();
-        config.store.url = "memory://".to_owned();
         let environment = Environment::new();
+        let overrides = Overrides {
+            store_url: Some("memory://".to_owned()),
+            clusters_optional: true,
+            ..Overrides::default()
+        };
+        let config = Config::load(None, &environment, overrides).expect("the defaults are valid");
         let shutdown = CancellationToken::new();
         let started = Services::start(config, &environment, Clock::fixed(60_000), Host::Cli, shutdown);
         Arc::new(started.await.expect("an in-memory store opens"))
@@ -129,6 +133,7 @@ mod tests {
             when: When::Continuous,
             jitter: Duration::ZERO,
             catch_up: CatchUp::Skip,
+            on_change: false,
             timeout: Duration::from_millis(50),
             hosts: &[Host::Cli],
             run,

@@ -22,6 +22,8 @@ pub struct JobSpec {
     pub jitter: Duration,
     /// What happens to a slot that passed while no host was up.
     pub catch_up: CatchUp,
+    /// Whether it also runs as soon as something changed that people should see.
+    pub on_change: bool,
     /// After this the run is stopped and recorded as timed out.
     pub timeout: Duration,
     /// Where it can run.

@@ -40,6 +40,11 @@ impl Buffer {
         self.lock().samples.extend(samples);
     }
 
+    /// Drops the samples that wait: another writer has them.
+    pub fn discard_samples(&self) {
+        self.lock().samples.clear();
+    }
+
     pub fn add_rows(&self, rows: impl IntoIterator<Item = ReadingRow>) {
         self.lock().rows.extend(rows);
     }

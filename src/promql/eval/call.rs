@@ -55,7 +55,11 @@ impl Evaluator<'_> {
                 };
                 self.map(columns, |value| time::calendar(name, value))
             }
-            _ if arguments.iter().map(Expr::value_type).find(|t| *t == crate::promql::ValueType::Matrix).is_some() =>
+            _ if arguments
+                .iter()
+                .map(Expr::value_type)
+                .find(|t| *t == crate::promql::ValueType::Matrix)
+                .is_some() =>
             {
                 self.over_range(name, arguments)
             }

@@ -37,8 +37,8 @@ impl Run<'_> {
     }
 
     async fn derive_hour(&self, key: Key, sources: Vec<Key>, done: &mut Compacted) -> Result<(), StoreError> {
-        let runs: Vec<Option<JobRun>> = stream::iter(&sources)
-            .map(|key| ledger::read(self.store, key))
+        let runs: Vec<Option<JobRun>> = stream::iter(sources.clone())
+            .map(|key| async move { ledger::read(self.store, &key).await })
             .buffered(16)
             .try_collect()
             .await?;

@@ -78,8 +78,8 @@ impl Run<'_> {
     /// The bodies of the sources. One that is gone was merged by another compactor in the meantime, an error
     /// that the next run does not meet.
     pub(super) async fn fetch(&self, sources: &[Key]) -> Result<Vec<Input>, StoreError> {
-        stream::iter(sources)
-            .map(|key| async move { self.store.get_table_file(key).await.map(|body| (key.clone(), body)) })
+        stream::iter(sources.to_vec())
+            .map(|key| async move { self.store.get_table_file(&key).await.map(|body| (key, body)) })
             .buffered(16)
             .try_collect()
             .await

@@ -78,8 +78,9 @@ async fn load_once(
     let mut rollups = Vec::new();
     let tasks = tasks(store, selections, &mut rollups).await?;
     let count = AtomicUsize::new(0);
-    let mut reads =
-        stream::iter(tasks).map(|task| read_file(store, task, &count, limit_samples)).buffered(FILES_AT_ONCE);
+    // Futures in a vector: a closure inside the stream would not be `Send` for every lifetime of its task.
+    let reads: Vec<_> = tasks.into_iter().map(|task| read_file(store, task, &count, limit_samples)).collect();
+    let mut reads = stream::iter(reads).buffered(FILES_AT_ONCE);
     let mut samples = Samples::new();
     while let Some(part) = reads.try_next().await? {
         for (labels, mut points) in part {
@@ -117,11 +118,8 @@ async fn tasks<'a>(
         }
     }
     days.retain(|(day, _)| !wanted(day.start_ms(), Day(day.0 + 1).start_ms() - 1).is_empty());
-    let listed: Vec<_> = stream::iter(&days)
-        .map(|(day, table)| store.day_files(*table, *day))
-        .buffered(FILES_AT_ONCE)
-        .try_collect()
-        .await?;
+    let listings: Vec<_> = days.iter().map(|(day, table)| store.day_files(*table, *day)).collect();
+    let listed: Vec<_> = stream::iter(listings).buffered(FILES_AT_ONCE).try_collect().await?;
     let mut tasks = Vec::new();
     for ((day, table), files) in days.iter().zip(&listed) {
         if *table == Table::Rollup5m {

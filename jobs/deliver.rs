@@ -1,0 +1,26 @@
+//! The sweep: sends every notification that has no receipt.
+
+use std::time::Duration;
+
+use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When};
+
+/// The `deliver` job.
+pub const JOB: JobSpec = JobSpec {
+    name: "deliver",
+    about: "Send the notifications that have no receipt",
+    when: When::Cron("40 * * * * *"),
+    jitter: Duration::ZERO,
+    catch_up: CatchUp::Once,
+    on_change: true,
+    timeout: Duration::from_secs(120),
+    hosts: &[Host::Daemon, Host::Cli, Host::Lambda],
+    run: |context| Box::pin(run(context)),
+};
+
+async fn run(context: Context) -> anyhow::Result<Summary> {
+    let report = context.services.judge.deliverer().sweep(context.now_ms()).await;
+    let text =
+        format!("{} notification(s) accepted, {} undelivered", report.accepted.len(), report.undelivered);
+    let failures = report.failures.iter().map(|failure| format!("{}: {}", failure.channel, failure.error));
+    Ok(Summary::new(text).with_errors(failures).with_errors(report.errors.iter().map(ToString::to_string)))
+}

@@ -1,0 +1,63 @@
+//! Evaluates the rule groups that no live `watch` owns, over the stored samples, and commits the incidents.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::rules::{self, Owner, RuleGroup, Scope};
+use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When};
+use crate::store::{events, readings, samples};
+use crate::watch::is_live;
+
+/// The `evaluate` job.
+pub const JOB: JobSpec = JobSpec {
+    name: "evaluate",
+    about: "Evaluate the alert rules that watch does not own",
+    when: When::Cron("20 * * * * *"),
+    jitter: Duration::ZERO,
+    catch_up: CatchUp::Skip,
+    on_change: false,
+    timeout: Duration::from_secs(50),
+    hosts: &[Host::Daemon, Host::Cli, Host::Lambda],
+    run: |context| Box::pin(run(context)),
+};
+
+/// How far back the members of a cluster are looked for.
+const SCOPE_REACH_MS: i64 = 3_600_000;
+
+async fn run(context: Context) -> anyhow::Result<Summary> {
+    let now_ms = context.now_ms();
+    let live = is_live(context.store(), now_ms).await?;
+    let owned = |group: &&RuleGroup| rules::owner(group, live) == Owner::Evaluate;
+    let groups: Vec<RuleGroup> = context.config().groups.iter().filter(owned).cloned().collect();
+    let interval_ms = context.config().expected_interval_ms();
+    let selections = rules::selections(&groups, now_ms, interval_ms);
+    let limit = context.config().query.max_samples;
+    let loaded = samples::load(context.store(), &selections, limit).await?;
+    let judge = &context.services.judge;
+    let judged = judge.judge(&groups, &loaded.series, &scope(&context, now_ms).await?, now_ms).await;
+    let configured: BTreeSet<String> =
+        context.config().groups.iter().map(|group| group.name.clone()).collect();
+    let retired = judge.deliverer().retire(&configured, now_ms).await;
+    let happened = [judged.events, retired.events].concat();
+    if !happened.is_empty() {
+        events::write(context.store(), &context.services.writer, now_ms, &happened).await?;
+        context.services.changed.notify_one();
+    }
+    let changed = judged.transitions + retired.transitions.len();
+    let text = format!("{} group(s), {} finding(s), {changed} transition(s)", groups.len(), judged.findings);
+    Ok(Summary::new(text)
+        .with_errors(judged.errors)
+        .with_errors(retired.errors.iter().map(ToString::to_string)))
+}
+
+/// The configured clusters with the members of their newest reading.
+async fn scope(context: &Context, now_ms: i64) -> anyhow::Result<Scope> {
+    let rows = readings::latest(context.store(), now_ms - SCOPE_REACH_MS, now_ms + SCOPE_REACH_MS).await?;
+    let clusters = context.config().clusters.iter().map(|connection| {
+        let name = connection.config.name.clone();
+        let members: BTreeSet<_> =
+            rows.iter().filter(|row| row.cluster == name).map(|row| row.instance.clone()).collect();
+        (name, Some(members).filter(|members| !members.is_empty()))
+    });
+    Ok(clusters.collect())
+}

@@ -1,0 +1,14 @@
+//! What runs, and when: one file per job. This is the list, nothing else.
+
+use crate::run::JobSpec;
+
+mod collect;
+mod compact;
+mod deliver;
+mod evaluate;
+mod report;
+mod watch;
+
+/// All jobs, in alphabetical order.
+pub const ALL: &[&JobSpec] =
+    &[&collect::JOB, &compact::JOB, &deliver::JOB, &evaluate::JOB, &report::JOB, &watch::JOB];

@@ -1,0 +1,30 @@
+//! The sentinel: polls every member, keeps samples, evaluates the rules it owns, sends at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When};
+use crate::watch::Watch;
+
+/// The `watch` job.
+pub const JOB: JobSpec = JobSpec {
+    name: "watch",
+    about: "Poll every member, keep samples, evaluate rules, notify at once",
+    when: When::Continuous,
+    jitter: Duration::ZERO,
+    catch_up: CatchUp::Skip,
+    on_change: false,
+    timeout: Duration::from_secs(100 * 365 * 86_400),
+    hosts: &[Host::Daemon],
+    run: |context| Box::pin(run(context)),
+};
+
+async fn run(context: Context) -> anyhow::Result<Summary> {
+    let groups = context.config().groups.clone();
+    let watch = Watch::start(context.watch_setup(groups)?, context.now_ms()).await?;
+    let services = Arc::clone(&context.services);
+    let clock = services.clock.clone();
+    let changed = move || services.changed.notify_one();
+    watch.run(move || clock.now_ms(), context.services.shutdown.clone(), changed).await;
+    Ok(Summary::new("stopped"))
+}

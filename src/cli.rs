@@ -1,0 +1,187 @@
+//! The command line: one file per subcommand. Only this module prints.
+
+mod check;
+mod completions;
+mod config;
+mod connection;
+mod jobs;
+mod output;
+mod query;
+mod report;
+mod run;
+mod serve;
+mod status;
+mod store;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigErrors, Overrides};
+use crate::run::exit_code::Exit;
+use crate::store::Store;
+
+/// Watch etcd clusters: history, alerts and a static report, without a server or a database.
+#[derive(Debug, Parser)]
+#[command(name = "etcd-monitor", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 wrong usage or configuration (nothing was written), \
+3 done with partial errors, 70 a bug. `check` uses the Nagios convention: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.";
+
+/// Options every subcommand takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Configuration file (TOML). Without one, the defaults and the command line are all there is
+    #[arg(long, short, global = true, env = "ETCD_MONITOR_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where everything is kept: a folder, or s3://bucket/prefix, gs://…, az://… [default: ./etcd-monitor-data]
+    #[arg(long, global = true, value_name = "URL")]
+    pub store: Option<String>,
+    /// What to log: error, warn, info, debug, trace, or tracing directives
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon (no argument), or one job once
+    Run(run::Run),
+    /// List the jobs with their schedules and last runs
+    Jobs(jobs::Jobs),
+    /// Read the cluster once and answer as a Nagios plugin: one line and an exit code
+    Check(check::Check),
+    /// Show clusters, members, active incidents and how old the data is
+    Status(status::Status),
+    /// Evaluate a PromQL expression over the stored samples
+    Query(query::Query),
+    /// Render the report site now
+    Report(report::Report),
+    /// Serve the report site on loopback
+    Serve(serve::Serve),
+    /// Look into the store, or verify every file of it
+    #[command(subcommand)]
+    Store(store::StoreCommand),
+    /// Check the configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Print a completion script for your shell
+    Completions(completions::Completions),
+}
+
+/// Why a command stopped early.
+#[derive(Debug)]
+pub enum Stop {
+    /// The configuration is wrong; every error is in it.
+    Config(ConfigErrors),
+    /// The command line is wrong.
+    Usage(String),
+    /// The work failed.
+    Failed(anyhow::Error),
+}
+
+impl From<ConfigErrors> for Stop {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Config(errors)
+    }
+}
+
+impl From<anyhow::Error> for Stop {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The program: parses the command line, runs the subcommand, maps the outcome to an exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap prints help and version to stdout with exit 0, errors to stderr with exit 2.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let outcome = std::panic::catch_unwind(|| start(cli));
+    match outcome {
+        Ok(Ok(code)) => code,
+        Ok(Err(stop)) => explain(&stop).into(),
+        Err(_) => Exit::Bug.into(),
+    }
+}
+
+/// Inside a Lambda function there is no command line: the job's name comes from the environment.
+pub fn main_lambda() -> ExitCode {
+    match std::panic::catch_unwind(|| {
+        runtime()?.block_on(crate::run::lambda::serve(crate::jobs::ALL)).map_err(Stop::Failed)
+    }) {
+        Ok(Ok(())) => Exit::Ok.into(),
+        Ok(Err(stop)) => explain(&stop).into(),
+        Err(_) => Exit::Bug.into(),
+    }
+}
+
+fn start(cli: Cli) -> Result<ExitCode, Stop> {
+    let runtime = runtime()?;
+    runtime.block_on(async move {
+        let global = cli.global;
+        match cli.command {
+            Command::Run(run) => run.execute(&global).await,
+            Command::Jobs(jobs) => jobs.execute(&global).await,
+            Command::Check(check) => check.execute(&global).await,
+            Command::Status(status) => status.execute(&global).await,
+            Command::Query(query) => query.execute(&global).await,
+            Command::Report(report) => report.execute(&global).await,
+            Command::Serve(serve) => serve.execute(&global).await,
+            Command::Store(store) => store.execute(&global).await,
+            Command::Config(config) => config.execute(&global),
+            Command::Completions(completions) => completions.execute(),
+        }
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    built.map_err(|error| Stop::Failed(anyhow::Error::new(error).context("the async runtime does not start")))
+}
+
+fn explain(stop: &Stop) -> Exit {
+    match stop {
+        Stop::Config(errors) => {
+            output::error(errors);
+            Exit::Usage
+        }
+        Stop::Usage(message) => {
+            output::error(message);
+            Exit::Usage
+        }
+        Stop::Failed(error) => {
+            output::error(format_args!("{error:#}"));
+            Exit::Failed
+        }
+    }
+}
+
+/// The store that the configuration names.
+async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let environment = crate::config::process_environment();
+    let lookup = |name: &str| environment.get(name).cloned();
+    let opened = Store::open(&config.store, &lookup).await;
+    opened.with_context(|| format!("the store {} cannot be opened", config.store.url))
+}
+
+impl Global {
+    /// The configuration: file, environment, then what this command line says.
+    fn load(&self, mut overrides: Overrides) -> Result<Config, Stop> {
+        overrides.store_url.clone_from(&self.store);
+        overrides.log.clone_from(&self.log);
+        Ok(Config::load(self.config.as_deref(), &crate::config::process_environment(), overrides)?)
+    }
+}

@@ -1,0 +1,142 @@
+//! `check`: one live reading, one line, a Nagios exit code.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::connection::Connect;
+use super::{Global, Stop, output};
+use crate::config::{Config, Overrides};
+use crate::model::{Reading, ReadingRow};
+use crate::probe::{Parts, Prober};
+use crate::report::{ClusterInput, Input, State, Verdict, verdict};
+use crate::run::clock::Clock;
+
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    connect: Connect,
+    /// Database size against the quota: warning above this percentage
+    #[arg(long, value_name = "PERCENT", default_value_t = 80.0)]
+    warning: f64,
+    /// Database size against the quota: critical above this percentage
+    #[arg(long, value_name = "PERCENT", default_value_t = 90.0)]
+    critical: f64,
+}
+
+/// The exit codes of the Nagios plugin convention, in order of badness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Nagios {
+    Ok = 0,
+    Warning = 1,
+    Unknown = 3,
+    Critical = 2,
+}
+
+impl Nagios {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Warning => "WARNING",
+            Self::Critical => "CRITICAL",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+
+    fn of(state: State) -> Self {
+        match state {
+            State::Healthy => Self::Ok,
+            State::Degraded => Self::Warning,
+            State::NoQuorum | State::Critical => Self::Critical,
+            State::Stale | State::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl Check {
+    pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
+        let cluster = match self.connect.cluster(global.config.is_some()) {
+            Ok(cluster) => cluster,
+            Err(stop) => return unknown(&stop),
+        };
+        let config = match global.load(Overrides { cluster, ..Overrides::default() }) {
+            Ok(config) => config,
+            Err(stop) => return unknown(&stop),
+        };
+        let mut lines = Vec::new();
+        let mut worst = Nagios::Ok;
+        for connection in &config.clusters {
+            let (state, line) = match Prober::new(connection.clone(), config.scrape.clone()) {
+                Ok(mut prober) => {
+                    let reading = prober.read(Clock::System.now_ms(), Parts::ALL).await;
+                    self.judge(&config, &reading)
+                }
+                Err(error) => (Nagios::Unknown, error.to_string()),
+            };
+            worst = worst.max(state);
+            lines.push(line);
+        }
+        output::line(format_args!("ETCD {} - {}", worst.word(), lines.join("; ")));
+        Ok(ExitCode::from(worst as u8))
+    }
+
+    fn judge(&self, config: &Config, reading: &Reading) -> (Nagios, String) {
+        let rows = reading.rows();
+        let mut cluster = ClusterInput::new(reading.cluster.clone());
+        cluster.rows.clone_from(&rows);
+        let input = Input {
+            data_through_ms: reading.ts_ms,
+            expected_interval_ms: config.expected_interval_ms(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            clusters: Vec::new(),
+            job_runs: Vec::new(),
+        };
+        let verdict = verdict(&config.report, &input, &cluster);
+        let share = rows
+            .iter()
+            .filter_map(quota_percent)
+            .fold(None, |most: Option<f64>, share| Some(most.map_or(share, |most| most.max(share))));
+        let quota = match share {
+            Some(share) if share > self.critical => Nagios::Critical,
+            Some(share) if share > self.warning => Nagios::Warning,
+            _ => Nagios::Ok,
+        };
+        let state = Nagios::of(verdict.state).max(quota);
+        (state, self.line(reading, &verdict, &rows, share))
+    }
+
+    fn line(&self, reading: &Reading, verdict: &Verdict, rows: &[ReadingRow], share: Option<f64>) -> String {
+        let (up, all) = reading.voters();
+        let leader = reading.leader_member().and_then(|member| member.name.clone());
+        let leader = leader.unwrap_or_else(|| "none".to_owned());
+        let term = reading.leader().map_or(0, |(_, term)| term);
+        let percent = share.map(|share| format!(", database {share:.0} % of quota")).unwrap_or_default();
+        let bytes = rows.iter().filter_map(|row| row.db_size_bytes).max().unwrap_or(0);
+        let performance = format!(
+            "members={up};;;0;{all} term={term} db_size={bytes}B db_quota={:.1}%;{};{};0;100",
+            share.unwrap_or(0.0),
+            self.warning,
+            self.critical
+        );
+        // Only what is not plain from the numbers is worth words on a pager.
+        let said =
+            if verdict.state == State::Healthy { String::new() } else { format!(" {}", verdict.headline) };
+        format!("{}: {up}/{all} members, leader {leader}{percent}.{said} | {performance}", reading.cluster)
+    }
+}
+
+fn quota_percent(row: &ReadingRow) -> Option<f64> {
+    let quota = row.quota_bytes.filter(|quota| *quota > 0)?;
+    Some(row.db_size_bytes? as f64 * 100.0 / quota as f64)
+}
+
+/// A plugin that cannot run says so in its own words, on stdout, with 3.
+fn unknown(stop: &Stop) -> Result<ExitCode, Stop> {
+    let text = match stop {
+        Stop::Config(errors) => errors.to_string(),
+        Stop::Usage(message) => message.clone(),
+        Stop::Failed(error) => format!("{error:#}"),
+    };
+    output::line(format_args!("ETCD UNKNOWN - {}", text.replace('\n', "; ")));
+    Ok(ExitCode::from(Nagios::Unknown as u8))
+}

@@ -1,0 +1,30 @@
+//! `config check`: all errors at once.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::{Global, Stop, output};
+use crate::config::Overrides;
+use crate::run::exit_code::Exit;
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the file, the environment, the rule files and the certificates, and report every error
+    Check,
+}
+
+impl ConfigCommand {
+    pub fn execute(&self, global: &Global) -> Result<ExitCode, Stop> {
+        let Self::Check = self;
+        let config = global.load(Overrides::default())?;
+        let rules: usize = config.groups.iter().map(|group| group.rules.len()).sum();
+        output::line(format_args!(
+            "ok: {} cluster(s), {rules} rule(s), {} channel(s), store {}",
+            config.clusters.len(),
+            config.channels.len(),
+            config.store.url
+        ));
+        Ok(Exit::Ok.into())
+    }
+}

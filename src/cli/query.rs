@@ -1,0 +1,177 @@
+//! `query`: PromQL over the stored samples.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::{Global, Stop, open_store, output};
+use crate::config::Overrides;
+use crate::model::unit::{parse_duration, rfc3339};
+use crate::model::{Labels, Series};
+use crate::promql::{self, EvalOptions, EvalRange, Expr, Value};
+use crate::run::clock::Clock;
+use crate::run::exit_code::Exit;
+use crate::store::samples::Loaded;
+use crate::store::{Store, samples};
+
+#[derive(Debug, Args)]
+pub struct Query {
+    /// The PromQL expression, e.g. 'rate(etcd_server_proposals_committed_total[5m])'
+    expression: String,
+    /// Evaluate at this time (RFC 3339 or seconds since the epoch) [default: now]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["start", "end", "step", "since"], value_parser = parse_time)]
+    time: Option<i64>,
+    /// A range query over the last so long, e.g. 1h
+    #[arg(long, value_name = "DURATION", conflicts_with = "start", value_parser = parse_duration)]
+    since: Option<Duration>,
+    /// Start of a range query
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    start: Option<i64>,
+    /// End of a range query [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    end: Option<i64>,
+    /// Step of a range query [default: a 250th of the range, at least 15s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    step: Option<Duration>,
+    /// Print the `data` object of Prometheus' HTTP API
+    #[arg(long)]
+    json: bool,
+}
+
+/// RFC 3339, or seconds since the epoch with or without a fraction.
+fn parse_time(text: &str) -> Result<i64, String> {
+    if let Ok(seconds) = text.parse::<f64>()
+        && seconds.is_finite()
+    {
+        return Ok((seconds * 1000.0) as i64);
+    }
+    chrono::DateTime::parse_from_rfc3339(text)
+        .map(|time| time.timestamp_millis())
+        .map_err(|_| "write a time like 2026-11-23T14:05:00Z or as seconds since the epoch".to_owned())
+}
+
+impl Query {
+    pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
+        let expr = promql::parse(&self.expression)
+            .map_err(|error| Stop::Usage(explain(&self.expression, &error)))?;
+        let config = global.load(Overrides { clusters_optional: true, ..Overrides::default() })?;
+        let store = open_store(&config).await?;
+        let options = EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() };
+        let limit = config.query.timeout.0;
+        let work = self.evaluate(&expr, &store, &options);
+        let done = tokio::time::timeout(limit, work).await;
+        done.map_err(|_| anyhow::anyhow!("the query took longer than query.timeout ({limit:?})"))??;
+        Ok(Exit::Ok.into())
+    }
+
+    async fn evaluate(&self, expr: &Expr, store: &Store, options: &EvalOptions) -> anyhow::Result<()> {
+        let now_ms = Clock::System.now_ms();
+        match self.range(now_ms) {
+            Some(range) => {
+                let loaded = load(expr, store, &range, options).await?;
+                let result =
+                    promql::eval_range(expr, &loaded.series, &range, options).context("evaluation failed")?;
+                self.print_range(&result)
+            }
+            None => {
+                let at_ms = self.time.unwrap_or(now_ms);
+                let range = EvalRange { start_ms: at_ms, end_ms: at_ms, step_ms: 1000 };
+                let loaded = load(expr, store, &range, options).await?;
+                let value = promql::eval_instant(expr, &loaded.series, at_ms, options)
+                    .context("evaluation failed")?;
+                self.print_instant(&value, at_ms)
+            }
+        }
+    }
+
+    fn range(&self, now_ms: i64) -> Option<EvalRange> {
+        let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let end_ms = self.end.unwrap_or(now_ms);
+        let start_ms = self.since.map(|since| end_ms - ms(since)).or(self.start)?;
+        let step_ms = self.step.map_or_else(|| ((end_ms - start_ms) / 250).max(15_000), ms);
+        Some(EvalRange { start_ms, end_ms, step_ms })
+    }
+
+    fn print_range(&self, result: &[Series]) -> anyhow::Result<()> {
+        if self.json {
+            return output::json(&promql::json::range(result));
+        }
+        for series in result {
+            output::line(&series.labels);
+            for (ts_ms, value) in series.ts_ms.iter().zip(&series.values) {
+                output::line(format_args!("  {}  {value}", rfc3339(*ts_ms)));
+            }
+        }
+        empty_note(result.is_empty());
+        Ok(())
+    }
+
+    fn print_instant(&self, value: &Value, at_ms: i64) -> anyhow::Result<()> {
+        if self.json {
+            return output::json(&promql::json::instant(value, at_ms));
+        }
+        match value {
+            Value::Scalar(scalar) => output::line(scalar),
+            Value::String(text) => output::line(text),
+            Value::Vector(samples) => {
+                let width = samples.iter().map(|s| shown(&s.labels).chars().count()).max().unwrap_or(0);
+                for sample in samples {
+                    output::line(format_args!("{:width$}  {}", shown(&sample.labels), sample.value));
+                }
+                empty_note(samples.is_empty());
+            }
+            Value::Matrix(series) => self.print_range(series)?,
+        }
+        Ok(())
+    }
+}
+
+fn shown(labels: &Labels) -> String {
+    labels.to_string()
+}
+
+fn empty_note(empty: bool) {
+    if empty {
+        output::note("no data: nothing in the store fits the expression at that time");
+    }
+}
+
+async fn load(
+    expr: &Expr,
+    store: &Store,
+    range: &EvalRange,
+    options: &EvalOptions,
+) -> anyhow::Result<Loaded> {
+    let selections = promql::selections(expr, range, options);
+    let loaded =
+        samples::load(store, &selections, options.max_samples).await.context("the samples cannot be read")?;
+    for span in &loaded.rollups {
+        output::note(format_args!(
+            "{} to {} is beyond the raw retention: answered from the {} s rollup",
+            rfc3339(span.start_ms),
+            rfc3339(span.end_ms),
+            span.resolution_ms / 1000
+        ));
+    }
+    Ok(loaded)
+}
+
+/// The expression with a mark under the place of the error.
+fn explain(expression: &str, error: &promql::ParseError) -> String {
+    let line = expression.lines().nth(error.line.saturating_sub(1)).unwrap_or(expression);
+    format!("{error}\n  {line}\n  {}^", " ".repeat(error.column.saturating_sub(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_or_seconds() {
+        assert_eq!(parse_time("2025-11-24T16:00:00Z"), Ok(1_764_000_000_000));
+        assert_eq!(parse_time("1764000000.5"), Ok(1_764_000_000_500));
+        assert!(parse_time("yesterday").is_err() && parse_time("nan").is_err());
+    }
+}

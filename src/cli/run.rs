@@ -1,0 +1,120 @@
+//! `run`: the daemon, or one job once.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Connect;
+use super::{Global, Stop, output};
+use crate::config::{Config, Overrides, process_environment};
+use crate::jobs;
+use crate::model::{JobRun, Outcome};
+use crate::run::clock::Clock;
+use crate::run::exit_code::Exit;
+use crate::run::{
+    Executed, Host, JobSpec, Services, daemon, execute, shutdown_signal, site_server, telemetry,
+};
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// A job to run once; without one, the daemon runs them all on their schedules (see `etcd-monitor jobs`)
+    job: Option<String>,
+    #[command(flatten)]
+    connect: Connect,
+    /// Serve the report site here as well, e.g. 127.0.0.1:8600. It has no login of its own
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "job")]
+    serve: Option<SocketAddr>,
+    /// Print the job's run as JSON
+    #[arg(long, requires = "job")]
+    json: bool,
+}
+
+impl Run {
+    pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
+        let spec = self.job.as_deref().map(find).transpose()?;
+        let cluster = self.connect.cluster(global.config.is_some())?;
+        let config = global.load(Overrides { cluster, ..Overrides::default() })?;
+        telemetry::start(&config.log);
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let host = if spec.is_some() { Host::Cli } else { Host::Daemon };
+        let shutdown = CancellationToken::new();
+        tokio::spawn(shutdown_signal(shutdown.clone()));
+        let environment = process_environment();
+        let services = Services::start(config, &environment, Clock::System, host, shutdown);
+        let services = Arc::new(services.await?);
+        match spec {
+            Some(spec) => self.once(spec, &services).await,
+            None => self.daemon(services).await,
+        }
+    }
+
+    async fn once(&self, spec: &JobSpec, services: &Arc<Services>) -> Result<ExitCode, Stop> {
+        // A manual run is for the instant it starts at.
+        let slot_ms = services.clock.now_ms();
+        let run = match execute(spec, services, slot_ms).await? {
+            Executed::Ran(run) | Executed::AlreadyDone(run) => run,
+            Executed::RunningElsewhere { .. } => {
+                return Err(Stop::Failed(anyhow::anyhow!("{} is running on another host", spec.name)));
+            }
+        };
+        if self.json {
+            output::json(&run)?;
+        } else {
+            output::line(format_args!("{}: {}", run.job, run.summary));
+            run.errors.iter().for_each(output::error);
+        }
+        Ok(exit(&run).into())
+    }
+
+    async fn daemon(&self, services: Arc<Services>) -> Result<ExitCode, Stop> {
+        say_hello(&services.config);
+        if let Some(address) = self.serve {
+            let server = site_server::bind(services.store.clone(), address).await?;
+            output::note(format_args!("report: http://{}/index.html", server.address()));
+            tokio::spawn(server.serve(services.shutdown.clone()));
+        }
+        daemon::run(jobs::ALL, services).await.context("the daemon stopped")?;
+        Ok(Exit::Ok.into())
+    }
+}
+
+fn find(name: &str) -> Result<&'static JobSpec, Stop> {
+    let found = jobs::ALL.iter().copied().find(|spec| spec.name == name);
+    let Some(spec) = found else {
+        let known: Vec<&str> = jobs::ALL.iter().map(|spec| spec.name).collect();
+        return Err(Stop::Usage(format!("there is no job {name:?}; there are {}", known.join(", "))));
+    };
+    if !spec.hosts.contains(&Host::Cli) {
+        return Err(Stop::Usage(format!(
+            "{name} does not end by itself: start the daemon with `etcd-monitor run`"
+        )));
+    }
+    Ok(spec)
+}
+
+fn say_hello(config: &Config) {
+    let names: Vec<&str> = config.clusters.iter().map(|cluster| cluster.config.name.as_str()).collect();
+    output::note(format_args!(
+        "watching {} ({} alert rules, {} channels), keeping everything in {}",
+        names.join(", "),
+        config.rules_total(),
+        config.channels.len(),
+        config.store.url
+    ));
+}
+
+/// The exit code of a job's run.
+fn exit(run: &JobRun) -> Exit {
+    match run.outcome {
+        Outcome::Done => Exit::Ok,
+        Outcome::Partial => Exit::Partial,
+        Outcome::Failed | Outcome::TimedOut => Exit::Failed,
+        Outcome::Panicked => Exit::Bug,
+    }
+}

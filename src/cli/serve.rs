@@ -1,0 +1,33 @@
+//! `serve`: the static site on loopback.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::{Global, Stop, open_store, output};
+use crate::config::Overrides;
+use crate::run::exit_code::Exit;
+use crate::run::{shutdown_signal, site_server};
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Address to listen on. The site has no login of its own: keep it on loopback or behind a proxy
+    #[arg(long, default_value = "127.0.0.1:8600", value_name = "HOST:PORT")]
+    listen: SocketAddr,
+}
+
+impl Serve {
+    pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
+        let config = global.load(Overrides { clusters_optional: true, ..Overrides::default() })?;
+        let store = open_store(&config).await?;
+        let shutdown = CancellationToken::new();
+        let server = site_server::bind(store, self.listen).await?;
+        output::note(format_args!("http://{}/index.html", server.address()));
+        tokio::spawn(shutdown_signal(shutdown.clone()));
+        server.serve(shutdown).await;
+        Ok(Exit::Ok.into())
+    }
+}

@@ -1,0 +1,155 @@
+//! `status`: clusters, members, active incidents, and how old the data is.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Global, Stop, open_store, output};
+use crate::config::{Config, Overrides};
+use crate::model::unit::{human_bytes, human_span, rfc3339};
+use crate::model::{ClusterName, Incident, ReadingRow};
+use crate::report::{ClusterInput, Input, verdict};
+use crate::run::clock::Clock;
+use crate::run::exit_code::Exit;
+use crate::store::Store;
+use crate::survey::{Subject, in_store};
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Only this cluster
+    cluster: Option<ClusterName>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
+        let config = global.load(Overrides { clusters_optional: true, ..Overrides::default() })?;
+        let store = open_store(&config).await?;
+        let now_ms = Clock::System.now_ms();
+        let subjects = subjects(&config, &store, now_ms).await?;
+        let survey = config.survey(&store, &subjects);
+        let mut input = survey.brief(now_ms).await.map_err(anyhow::Error::from)?;
+        if let Some(wanted) = &self.cluster {
+            input.clusters.retain(|cluster| cluster.name == *wanted);
+            if input.clusters.is_empty() {
+                return Err(Stop::Usage(format!(
+                    "there is no cluster {wanted}, neither configured nor in the store"
+                )));
+            }
+        }
+        // The report's "now" is its data; a person at a terminal asks about the present.
+        let as_of_now = Input { data_through_ms: now_ms, ..input };
+        if self.json {
+            output::json(&to_json(&config, &as_of_now))?;
+        } else {
+            print(&config, &as_of_now);
+        }
+        Ok(Exit::Ok.into())
+    }
+}
+
+/// The configured clusters and those the store has readings of: a person at another machine than the daemon's
+/// sees them without the daemon's configuration.
+pub(super) async fn subjects(config: &Config, store: &Store, now_ms: i64) -> anyhow::Result<Vec<Subject>> {
+    let mut subjects = config.subjects();
+    for name in in_store(store, now_ms).await? {
+        if subjects.iter().all(|subject| subject.name != name) {
+            subjects.push(Subject { name, tags: std::collections::BTreeMap::new() });
+        }
+    }
+    Ok(subjects)
+}
+
+fn print(config: &Config, input: &Input) {
+    if input.clusters.is_empty() {
+        output::note(
+            "no cluster is configured and the store has no reading; start with: etcd-monitor run --endpoints …",
+        );
+    }
+    for (n, cluster) in input.clusters.iter().enumerate() {
+        if n > 0 {
+            output::line("");
+        }
+        let verdict = verdict(&config.report, input, cluster);
+        output::line(format_args!("{}  {}", cluster.name, verdict.headline));
+        if !verdict.detail.is_empty() {
+            output::line(format_args!("  {}", verdict.detail));
+        }
+        output::line(format_args!("  {}", age(cluster, input.data_through_ms)));
+        if !cluster.rows.is_empty() {
+            let header =
+                ["member", "endpoint", "role", "version", "term", "lag", "db", "quota", "alarms", "error"];
+            output::table(&header, cluster.rows.iter().map(|row| cells(row, &cluster.rows)).collect());
+        }
+        let active: Vec<&Incident> = cluster.incidents.iter().filter(|i| i.state.is_active()).collect();
+        if !active.is_empty() {
+            let rows = active.iter().map(|incident| incident_cells(incident, input.data_through_ms));
+            output::table(&["severity", "alert", "where", "state", "since"], rows.collect());
+        }
+    }
+}
+
+fn age(cluster: &ClusterInput, now_ms: i64) -> String {
+    match cluster.rows.iter().map(|row| row.ts_ms).max() {
+        Some(read_ms) => format!("read {} ago ({})", human_span(now_ms - read_ms), rfc3339(read_ms)),
+        None => "never read".to_owned(),
+    }
+}
+
+/// Entries that the member has still to apply, against the highest index any member reports.
+fn lag(row: &ReadingRow, rows: &[ReadingRow]) -> Option<u64> {
+    let highest = rows.iter().filter_map(|row| row.raft_index).max()?;
+    row.raft_applied_index.map(|applied| highest.saturating_sub(applied))
+}
+
+fn cells(row: &ReadingRow, rows: &[ReadingRow]) -> Vec<String> {
+    let text = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let share = row.db_size_bytes.zip(row.quota_bytes).filter(|(_, quota)| *quota > 0);
+    vec![
+        text(row.name.clone().or_else(|| row.member_id.map(|id| id.to_string()))),
+        row.instance.to_string(),
+        if row.reachable { row.role.as_str().to_owned() } else { "unreachable".to_owned() },
+        text(row.version.clone()),
+        text(row.raft_term.map(|term| term.to_string())),
+        text(lag(row, rows).map(|lag| lag.to_string())),
+        text(row.db_size_bytes.map(|bytes| human_bytes(bytes as f64))),
+        text(share.map(|(size, quota)| format!("{:.0} %", size as f64 * 100.0 / quota as f64))),
+        if row.alarms.is_empty() { "-".to_owned() } else { row.alarms.join(",") },
+        row.errors.first().map(|error| error.message.clone()).unwrap_or_default(),
+    ]
+}
+
+fn incident_cells(incident: &Incident, now_ms: i64) -> Vec<String> {
+    vec![
+        incident.severity.to_string(),
+        incident.alert.clone(),
+        incident.labels.get("instance").unwrap_or("cluster").to_owned(),
+        incident.state.as_str().to_owned(),
+        format!("{} ({})", human_span(now_ms - incident.active_since_ms), rfc3339(incident.active_since_ms)),
+    ]
+}
+
+fn to_json(config: &Config, input: &Input) -> Value {
+    let clusters = input.clusters.iter().map(|cluster| {
+        let verdict = verdict(&config.report, input, cluster);
+        let members = cluster.rows.iter().map(|row| {
+            let mut member = json!(row);
+            if let Some(object) = member.as_object_mut() {
+                object.insert("apply_lag".to_owned(), json!(lag(row, &cluster.rows)));
+            }
+            member
+        });
+        json!({
+            "name": cluster.name,
+            "tags": cluster.tags,
+            "verdict": verdict,
+            "read_ms": cluster.rows.iter().map(|row| row.ts_ms).max(),
+            "members": members.collect::<Vec<_>>(),
+            "incidents": cluster.incidents.iter().filter(|i| i.state.is_active()).collect::<Vec<_>>(),
+        })
+    });
+    json!({ "now_ms": input.data_through_ms, "clusters": clusters.collect::<Vec<_>>() })
+}

@@ -1,0 +1,242 @@
+//! From the parsed file to a [`Config`]: every section, every cross-check, every error.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::{
+    CommandLineCluster, Config, Document, Environment, JobConfig, JobsConfig, Overrides, RulesConfig, resolve,
+};
+use crate::alert::{AlertConfig, Routes};
+use crate::deliver::{Channel, ChannelConfig};
+use crate::etcd::{ClusterConfig, Connection};
+use crate::model::{ClusterName, CronSchedule};
+use crate::rules::{self, RuleGroup, RuleKind};
+
+const SECTIONS: [&str; 11] =
+    ["store", "cluster", "scrape", "watch", "rules", "alert", "channel", "report", "query", "jobs", "log"];
+
+pub(super) fn from_document(
+    document: &mut Document<'_>,
+    path: Option<&Path>,
+    environment: &Environment,
+    overrides: Overrides,
+) -> Config {
+    let mut warnings = Vec::new();
+    let clusters = clusters(document, environment, overrides.cluster, overrides.clusters_optional);
+    let channels = channels(document, environment);
+    let routes = routes(document, &channels, &mut warnings);
+    let rules: RulesConfig = document.section("rules");
+    let mut config = Config {
+        store: document.section("store"),
+        clusters,
+        scrape: document.section("scrape"),
+        watch: document.section("watch"),
+        groups: groups(document, &rules, path),
+        routes,
+        channels,
+        report: document.section("report"),
+        query: document.section("query"),
+        jobs: jobs(document),
+        log: document.section("log"),
+        warnings,
+    };
+    for (key, message) in config.watch.problems() {
+        document.error_at(None, &format!("watch.{key}"), message);
+    }
+    if let Err(message) = config.scrape.drop_rules() {
+        document.error_at(None, "scrape.drop", message);
+    }
+    document.finish(&SECTIONS);
+    if let Some(url) = overrides.store_url {
+        config.store.url = url;
+    }
+    if let Some(filter) = overrides.log {
+        config.log.filter = filter;
+    }
+    config
+}
+
+/// `[[cluster]]`, then the one of the command line.
+fn clusters(
+    document: &mut Document<'_>,
+    environment: &Environment,
+    command_line: Option<CommandLineCluster>,
+    optional: bool,
+) -> Vec<Connection> {
+    let mut seen: BTreeSet<ClusterName> = BTreeSet::new();
+    let mut connections = Vec::new();
+    let configured: Vec<(Option<usize>, ClusterConfig)> = document.elements("cluster");
+    let failed_before = document.errors.len();
+    for (line, cluster) in configured {
+        let key = format!("cluster {:?}", cluster.name.as_str());
+        let password = match cluster.auth.as_ref().map(|auth| resolve(&auth.password, environment)) {
+            None => None,
+            Some(Ok(password)) => Some(password),
+            Some(Err(error)) => {
+                document.error_at(line, &format!("{key}: auth.password"), error.to_string());
+                continue;
+            }
+        };
+        if !seen.insert(cluster.name.clone()) {
+            document.error_at(line, &key, "there are two clusters of this name");
+        }
+        connections.extend(connection(document, line, cluster, password));
+    }
+    if let Some((cluster, password)) = command_line {
+        if seen.contains(&cluster.name) {
+            document.error_at(
+                None,
+                "--cluster",
+                format!("the file has a cluster {:?} already", cluster.name.as_str()),
+            );
+        }
+        connections.extend(connection(document, None, cluster, password));
+    }
+    if connections.is_empty() && !optional && document.errors.len() == failed_before {
+        let message =
+            "no cluster to watch: pass --endpoints URL[,URL…], or add [[cluster]] to the configuration";
+        document.error_at(None, "cluster", message);
+    }
+    connections
+}
+
+fn connection(
+    document: &mut Document<'_>,
+    line: Option<usize>,
+    cluster: ClusterConfig,
+    password: Option<SecretString>,
+) -> Option<Connection> {
+    let key = format!("cluster {:?}", cluster.name.as_str());
+    let problems = cluster.problems();
+    for (part, message) in &problems {
+        document.error_at(line, &format!("{key}: {part}"), message.clone());
+    }
+    match Connection::new(cluster, password) {
+        Ok(connection) => Some(connection).filter(|_| problems.is_empty()),
+        Err(unreadable) => {
+            for (part, message) in unreadable {
+                document.error_at(line, &format!("{key}: {part}"), message);
+            }
+            None
+        }
+    }
+}
+
+fn channels(document: &mut Document<'_>, environment: &Environment) -> BTreeMap<String, Arc<dyn Channel>> {
+    let configured = document.named::<ChannelConfig>("channel");
+    let mut open = BTreeMap::new();
+    for (name, line, channel) in configured {
+        let one = BTreeMap::from([(name.clone(), channel)]);
+        let secret =
+            |reference: &crate::model::SecretRef| resolve(reference, environment).map_err(|e| e.to_string());
+        match crate::deliver::open(&one, &secret) {
+            Ok(channels) => open.extend(channels),
+            Err(errors) => {
+                for error in errors {
+                    document.error_at(line, &format!("channel.{name}"), error.reason);
+                }
+            }
+        }
+    }
+    open
+}
+
+fn routes(
+    document: &mut Document<'_>,
+    channels: &BTreeMap<String, Arc<dyn Channel>>,
+    warnings: &mut Vec<String>,
+) -> Routes {
+    let alert: AlertConfig = document.section("alert");
+    let names: Vec<String> = channels.keys().cloned().collect();
+    match Routes::new(&alert, &names) {
+        Ok(routes) => {
+            if !names.is_empty() {
+                warnings.extend(routes.warnings());
+            }
+            routes
+        }
+        Err(errors) => {
+            for error in errors {
+                document.error_at(None, "alert", error.to_string());
+            }
+            Routes::default()
+        }
+    }
+}
+
+/// The shipped pack without what is switched off, then the rule files.
+fn groups(document: &mut Document<'_>, config: &RulesConfig, path: Option<&Path>) -> Vec<RuleGroup> {
+    let mut groups = Vec::new();
+    if config.default_pack {
+        match rules::default_pack() {
+            Ok(shipped) => groups.extend(shipped),
+            Err(errors) => {
+                errors.iter().for_each(|error| document.error_at(None, "rules", error.to_string()))
+            }
+        }
+    }
+    let names = alert_names(&groups);
+    for unknown in config.disable.iter().filter(|name| !names.contains(name.as_str())) {
+        let known = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        document.error_at(
+            None,
+            "rules.disable",
+            format!("there is no shipped alert {unknown:?}; there are {known}"),
+        );
+    }
+    for group in &mut groups {
+        group.rules.retain(|rule| !config.disable.contains(&rule.name));
+    }
+    // Paths in a file are relative to it.
+    let base = path.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
+    for file in &config.files {
+        read_rules(document, &base.join(file), &mut groups);
+    }
+    groups.retain(|group| !group.rules.is_empty());
+    groups
+}
+
+fn alert_names(groups: &[RuleGroup]) -> BTreeSet<String> {
+    let rules = groups.iter().flat_map(|group| &group.rules);
+    rules.filter(|rule| matches!(rule.kind, RuleKind::Alert { .. })).map(|rule| rule.name.clone()).collect()
+}
+
+fn read_rules(document: &mut Document<'_>, path: &PathBuf, groups: &mut Vec<RuleGroup>) {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            document.error_at(None, "rules.files", format!("{} cannot be read: {error}", path.display()));
+            return;
+        }
+    };
+    match rules::parse(&path.display().to_string(), &text) {
+        Err(errors) => {
+            errors.iter().for_each(|error| document.error_at(None, "rules.files", error.to_string()))
+        }
+        Ok(parsed) => {
+            for group in parsed {
+                if groups.iter().any(|known| known.name == group.name) {
+                    let message = format!("{}: there are two groups named {:?}", path.display(), group.name);
+                    document.error_at(None, "rules.files", message);
+                }
+                groups.push(group);
+            }
+        }
+    }
+}
+
+fn jobs(document: &mut Document<'_>) -> JobsConfig {
+    let mut jobs = JobsConfig::default();
+    for (name, line, job) in document.named::<JobConfig>("jobs") {
+        if let Some(expression) = &job.schedule
+            && let Err(error) = CronSchedule::parse(expression)
+        {
+            document.error_at(line, &format!("jobs.{name}.schedule"), error.to_string());
+        }
+        jobs.0.insert(name, job);
+    }
+    jobs
+}

@@ -1,0 +1,169 @@
+//! What the store says of the fleet now: the input of the report, of `status` and of the live file.
+//!
+//! Owns: which tables, sequences and queries that takes, and how far back. Refuses: rendering and judging
+//! (`report`), and reading etcd.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::model::{ClusterName, Incident, ReadingRow, Series};
+use crate::promql::{self, EvalOptions, EvalRange, Expr};
+use crate::report::{ClusterInput, Input, Panel, day_states, panels};
+use crate::store::key::Prefix;
+use crate::store::{Store, StoreError, events, ledger, readings, samples, sequence};
+
+/// How far back the newest reading of a cluster is looked for: what is older is a forgotten cluster.
+const READING_REACH_MS: i64 = 2 * 86_400_000;
+
+/// Resolved incidents older than this are history, not news; the strip of days needs them this long.
+const INCIDENT_REACH_MS: i64 = 90 * 86_400_000;
+
+const DAYS: usize = 90;
+const DAY_MS: i64 = 86_400_000;
+
+/// A configured cluster, as far as a survey needs to know it.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    pub name: ClusterName,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What every survey needs.
+pub struct Survey<'a> {
+    pub store: &'a Store,
+    pub clusters: &'a [Subject],
+    pub rules_total: usize,
+    /// How often readings are expected, ms.
+    pub expected_interval_ms: i64,
+    pub options: EvalOptions,
+}
+
+/// Why a survey failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    #[error("the store cannot be read")]
+    Store(#[from] StoreError),
+    #[error("panel {panel}: the expression does not parse")]
+    Parse { panel: String, source: promql::ParseError },
+    #[error("panel {panel} of {cluster}")]
+    Eval { panel: String, cluster: ClusterName, source: promql::EvalError },
+}
+
+impl Survey<'_> {
+    /// Readings, incidents and job runs: all that `status` shows. No panels.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn brief(&self, now_ms: i64) -> Result<Input, SurveyError> {
+        let rows = readings::latest(self.store, now_ms - READING_REACH_MS, now_ms + DAY_MS).await?;
+        let incidents = sequence::all_latest::<Incident>(self.store, &Prefix::incidents()).await?;
+        let incidents: Vec<Incident> = incidents.into_iter().map(|(_, _, incident)| incident).collect();
+        let data_through_ms = rows.iter().map(|row| row.ts_ms).max().unwrap_or(now_ms);
+        let clusters = self.clusters.iter().map(|subject| self.cluster(subject, &rows, &incidents, now_ms));
+        Ok(Input {
+            data_through_ms,
+            expected_interval_ms: self.expected_interval_ms,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            clusters: clusters.collect(),
+            job_runs: ledger::latest(self.store, now_ms - READING_REACH_MS).await?,
+        })
+    }
+
+    fn cluster(
+        &self,
+        subject: &Subject,
+        rows: &[ReadingRow],
+        incidents: &[Incident],
+        now_ms: i64,
+    ) -> ClusterInput {
+        let mut input = ClusterInput::new(subject.name.clone());
+        input.tags.clone_from(&subject.tags);
+        input.rows = rows.iter().filter(|row| row.cluster == subject.name).cloned().collect();
+        let of_cluster = incidents.iter().filter(|i| i.cluster() == Some(subject.name.as_str()));
+        let recent = of_cluster.filter(|i| i.state.is_active() || now_ms - i.changed_ms <= INCIDENT_REACH_MS);
+        input.incidents = recent.cloned().collect();
+        input.rules_total = self.rules_total;
+        input
+    }
+
+    /// All that the site shows.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a panel cannot be evaluated.
+    pub async fn full(&self, now_ms: i64) -> Result<Input, SurveyError> {
+        let mut input = self.brief(now_ms).await?;
+        let through_ms = input.data_through_ms;
+        let clusters = std::mem::take(&mut input.clusters);
+        // A few clusters at once: each holds a day of its series in memory.
+        let filled = stream::iter(clusters).map(|cluster| self.fill(cluster, through_ms)).buffered(4);
+        input.clusters = filled.try_collect().await?;
+        Ok(input)
+    }
+
+    async fn fill(&self, mut cluster: ClusterInput, through_ms: i64) -> Result<ClusterInput, SurveyError> {
+        let filter = events::Filter {
+            cluster: Some(cluster.name.clone()),
+            start_ms: through_ms - DAY_MS,
+            end_ms: through_ms + DAY_MS,
+            ..events::Filter::default()
+        };
+        cluster.events = events::query(self.store, &filter).await?;
+        cluster.panels = self.panels(&cluster.name, through_ms).await?;
+        let panel = |id: &str| cluster.panels.get(id).map_or(&[][..], Vec::as_slice);
+        let (quorum, members, checks) = (panel("day_quorum"), panel("day_members"), panel("day_checks"));
+        cluster.days = day_states(quorum, members, checks, &cluster.incidents, through_ms, DAYS);
+        Ok(cluster)
+    }
+
+    async fn panels(
+        &self,
+        cluster: &ClusterName,
+        through_ms: i64,
+    ) -> Result<BTreeMap<String, Vec<Series>>, SurveyError> {
+        let mut queries: Vec<(&Panel, Expr, EvalRange)> = Vec::new();
+        for panel in panels() {
+            let parse = promql::parse(&panel.for_cluster(cluster));
+            let expr = parse.map_err(|source| SurveyError::Parse { panel: panel.id.clone(), source })?;
+            queries.push((panel, expr, range(panel, through_ms)));
+        }
+        let selections: Vec<_> = queries
+            .iter()
+            .flat_map(|(_, expr, range)| promql::selections(expr, range, &self.options))
+            .collect();
+        let loaded = samples::load(self.store, &selections, self.options.max_samples).await?;
+        let evaluated = queries.iter().map(|(panel, expr, range)| {
+            promql::eval_range(expr, &loaded.series, range, &self.options)
+                .map(|series| (panel.id.clone(), series))
+                .map_err(|source| SurveyError::Eval {
+                    panel: panel.id.clone(),
+                    cluster: cluster.clone(),
+                    source,
+                })
+        });
+        evaluated.collect()
+    }
+}
+
+/// Steps lie on multiples of the step, so that a chart does not change with every second; the newest
+/// instant is one more step.
+fn range(panel: &Panel, through_ms: i64) -> EvalRange {
+    let end_ms = through_ms.div_euclid(panel.step_ms) * panel.step_ms + panel.step_ms;
+    let start_ms = end_ms - panel.range_ms;
+    EvalRange { start_ms, end_ms, step_ms: panel.step_ms }
+}
+
+/// The clusters that have a reading in the store.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn in_store(store: &Store, now_ms: i64) -> Result<BTreeSet<ClusterName>, StoreError> {
+    let rows = readings::latest(store, now_ms - READING_REACH_MS, now_ms + DAY_MS).await?;
+    Ok(rows.into_iter().map(|row| row.cluster).collect())
+}
+
+/// The metrics that are rolled up: those that the panels of the catalogue read.
+pub fn rollup_metrics() -> std::collections::HashSet<String> {
+    let parsed = panels().iter().filter_map(|panel| promql::parse(&panel.promql).ok());
+    parsed.flat_map(|expr| expr.metric_names()).collect()
+}

@@ -1,0 +1,136 @@
+//! One cluster's part of `watch`: when to ask what, and what becomes of the answer.
+
+use std::time::Duration;
+
+use super::buffer::Buffer;
+use super::config::WatchConfig;
+use super::head::{Head, HeadSample, SampleKind};
+use crate::model::{ClusterName, Event, Instance, Reading, ScrapedSample};
+use crate::probe::{self, Parts, Prober};
+
+/// Asked again after this long although nothing hints at a change.
+const MEMBERS_EVERY: Duration = Duration::from_secs(30);
+const ALARMS_EVERY: Duration = Duration::from_secs(300);
+
+/// What one tick found.
+#[derive(Debug)]
+pub struct Tick {
+    pub reading: Reading,
+    /// What changed since the last reading; not empty means that the rules should look now.
+    pub events: Vec<Event>,
+    pub scraped: bool,
+}
+
+/// Polls one cluster. A slow or dead one costs only its own ticks.
+pub struct ClusterWatch {
+    prober: Prober,
+    schedule: Schedule,
+    previous: Option<Reading>,
+}
+
+/// When each part was last asked, ms since the epoch.
+struct Schedule {
+    intervals: WatchConfig,
+    quorum_ms: i64,
+    scrape_ms: i64,
+    members_ms: i64,
+    alarms_ms: i64,
+}
+
+impl ClusterWatch {
+    pub fn new(prober: Prober, config: &WatchConfig) -> Self {
+        let never = i64::MIN / 2;
+        let schedule = Schedule {
+            intervals: config.clone(),
+            quorum_ms: never,
+            scrape_ms: never,
+            members_ms: never,
+            alarms_ms: never,
+        };
+        Self { prober, schedule, previous: None }
+    }
+
+    pub fn name(&self) -> &ClusterName {
+        self.prober.cluster()
+    }
+
+    /// Reads what is due at `now_ms` and hands it to the head and the buffer.
+    pub async fn tick(&mut self, now_ms: i64, head: &Head, buffer: &Buffer) -> Tick {
+        let parts = self.schedule.due(now_ms);
+        let reading = self.prober.read(now_ms, parts).await;
+        let events = match &self.previous {
+            Some(previous) => probe::changes(previous, &reading),
+            None => Vec::new(),
+        };
+        let scraped = parts.scrape;
+        if scraped || !events.is_empty() {
+            let kind = if scraped { SampleKind::Derived } else { SampleKind::Between };
+            keep(&reading, kind, head, buffer);
+        }
+        buffer.add_events(events.iter().cloned());
+        self.previous = Some(reading.clone());
+        Tick { reading, events, scraped }
+    }
+}
+
+impl Schedule {
+    fn due(&mut self, now_ms: i64) -> Parts {
+        let is_due = |last_ms: &mut i64, every: Duration| {
+            let due = now_ms - *last_ms >= i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
+            if due {
+                *last_ms = now_ms;
+            }
+            due
+        };
+        let scrape = is_due(&mut self.scrape_ms, self.intervals.scrape_interval.0);
+        // A scrape's instant has all of the probe's series, so that none seems to end for want of asking.
+        let quorum_read = is_due(&mut self.quorum_ms, self.intervals.quorum_interval.0) || scrape;
+        Parts {
+            status: true,
+            quorum_read,
+            scrape,
+            member_list: is_due(&mut self.members_ms, MEMBERS_EVERY),
+            alarms: is_due(&mut self.alarms_ms, ALARMS_EVERY),
+        }
+    }
+}
+
+/// Gives the reading's samples to the head and, with its rows, to the buffer.
+fn keep(reading: &Reading, derived: SampleKind, head: &Head, buffer: &Buffer) {
+    let cluster = &reading.cluster;
+    let mut samples: Vec<HeadSample> = Vec::new();
+    for member in &reading.members {
+        let Some(scrape) = &member.scrape else { continue };
+        let instance = Some(&member.instance);
+        samples.extend(head.append(cluster, instance, SampleKind::Scraped, scrape.ts_ms, &scrape.samples));
+        samples.extend(scrape.samples.iter().map(|sample| HeadSample {
+            cluster: cluster.clone(),
+            instance: Some(member.instance.clone()),
+            labels: sample.labels.clone(),
+            ts_ms: scrape.ts_ms,
+            value: sample.value,
+        }));
+    }
+    for (instance, own) in by_instance(probe::derived(reading)) {
+        samples.extend(head.append(cluster, instance.as_ref(), derived, reading.ts_ms, &own));
+        samples.extend(own.into_iter().map(|sample| HeadSample {
+            cluster: cluster.clone(),
+            instance: instance.clone(),
+            labels: sample.labels,
+            ts_ms: reading.ts_ms,
+            value: sample.value,
+        }));
+    }
+    buffer.add_samples(samples);
+    buffer.add_rows(reading.rows());
+}
+
+fn by_instance(
+    derived: Vec<(Option<Instance>, ScrapedSample)>,
+) -> std::collections::BTreeMap<Option<Instance>, Vec<ScrapedSample>> {
+    let mut grouped = std::collections::BTreeMap::<_, Vec<_>>::new();
+    for (instance, sample) in derived {
+        grouped.entry(instance).or_default().push(sample);
+    }
+    grouped
+}

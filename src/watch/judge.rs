@@ -1,0 +1,112 @@
+//! Rule groups evaluated over a source, and what comes of it committed: the part that `watch` and `evaluate`
+//! share.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::Mutex;
+use tracing::warn;
+
+use crate::deliver::Deliverer;
+use crate::model::{Event, SeriesSource};
+use crate::promql::EvalOptions;
+use crate::rules::{self, EvalState, RuleGroup, Scope};
+use crate::store::key::{self, Prefix};
+use crate::store::{Create, Store, StoreError};
+
+/// Evaluates groups and keeps their `for` state, in memory and in the store.
+pub struct Judge {
+    store: Store,
+    deliverer: Deliverer,
+    /// By group; absent until it was looked for in the store.
+    states: Mutex<BTreeMap<String, EvalState>>,
+    scrape_interval_ms: i64,
+    options: EvalOptions,
+}
+
+/// What one round did.
+#[derive(Debug, Default)]
+pub struct Judged {
+    pub findings: usize,
+    /// Incidents that began, ended or changed.
+    pub transitions: usize,
+    pub events: Vec<Event>,
+    pub errors: Vec<String>,
+}
+
+impl Judge {
+    pub fn new(store: Store, deliverer: Deliverer, scrape_interval_ms: i64, options: EvalOptions) -> Self {
+        Self { store, deliverer, states: Mutex::default(), scrape_interval_ms, options }
+    }
+
+    pub fn deliverer(&self) -> &Deliverer {
+        &self.deliverer
+    }
+
+    /// Evaluates `groups` over `source` at `now_ms` and commits the transitions.
+    pub async fn judge(
+        &self,
+        groups: &[RuleGroup],
+        source: &dyn SeriesSource,
+        scope: &Scope,
+        now_ms: i64,
+    ) -> Judged {
+        let mut judged = Judged::default();
+        let complete = match rules::completeness(source, now_ms, self.scrape_interval_ms) {
+            Ok(complete) => complete,
+            Err(error) => {
+                judged.errors.push(format!("completeness: {error}"));
+                return judged;
+            }
+        };
+        let mut states = self.states.lock().await;
+        for group in groups {
+            if !states.contains_key(&group.name) {
+                match load_state(&self.store, &group.name).await {
+                    Ok(state) => drop(states.insert(group.name.clone(), state)),
+                    Err(error) => {
+                        // Without its state a rule's `for` would begin anew; the next round tries again.
+                        judged.errors.push(format!("state of {}: {error}", group.name));
+                        continue;
+                    }
+                }
+            }
+            let Some(state) = states.get_mut(&group.name) else { continue };
+            let evaluation = rules::evaluate(group, source, now_ms, state, &self.options);
+            judged.errors.extend(evaluation.errors.iter().map(ToString::to_string));
+            if evaluation.state != *state
+                && let Err(error) = save_state(&self.store, &group.name, now_ms, &evaluation.state).await
+            {
+                judged.errors.push(format!("state of {}: {error}", group.name));
+            }
+            state.clone_from(&evaluation.state);
+            judged.findings += evaluation.findings.len();
+            let committed = self.deliverer.commit(group, &evaluation, &complete, scope, now_ms).await;
+            judged.transitions += committed.transitions.len();
+            judged.events.extend(committed.events);
+            judged.errors.extend(committed.errors.iter().map(ToString::to_string));
+        }
+        judged
+    }
+}
+
+/// The newest state of a group.
+async fn load_state(store: &Store, group: &str) -> Result<EvalState, StoreError> {
+    let entries = store.list(&Prefix::evaluations(group)).await?;
+    let newest = entries.iter().max_by_key(|entry| key::evaluation_slot_ms(&entry.key));
+    let Some(newest) = newest else { return Ok(EvalState::default()) };
+    let body = store.get(&newest.key).await?.unwrap_or_default();
+    // A state that cannot be read is lost: conditions are taken as new.
+    Ok(serde_json::from_slice(&body).unwrap_or_else(|error| {
+        warn!(group, %error, "the evaluation state cannot be read, `for` starts anew");
+        EvalState::default()
+    }))
+}
+
+/// One object per evaluation that changed something; of two evaluators at one instant the first stays.
+async fn save_state(store: &Store, group: &str, now_ms: i64, state: &EvalState) -> Result<(), StoreError> {
+    let key = key::evaluation(group, now_ms);
+    let body = serde_json::to_vec(state).unwrap_or_default();
+    match store.create(&key, body.into()).await? {
+        Create::Won | Create::Exists(_) => Ok(()),
+    }
+}

@@ -1,0 +1,275 @@
+//! All clusters together: start, rounds, flush, stop.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::buffer::{Buffer, Flushed};
+use super::cluster::{ClusterWatch, Tick};
+use super::config::WatchConfig;
+use super::head::Head;
+use super::judge::{Judge, Judged};
+use crate::model::{ClusterName, Instance};
+use crate::probe::Prober;
+use crate::rules::{self, Owner, RuleGroup, Scope};
+use crate::store::{Store, StoreError, Writer, heartbeat, samples};
+
+/// Samples read back at start, at most.
+const REFILL_SAMPLES: usize = 5_000_000;
+
+/// How old a heartbeat may be for its loop to count as alive, ms.
+const HEARTBEAT_FRESH_MS: i64 = 60_000;
+
+/// What a watch is made from.
+pub struct Setup {
+    pub probers: Vec<Prober>,
+    pub groups: Vec<RuleGroup>,
+    pub config: WatchConfig,
+    pub store: Store,
+    pub writer: Writer,
+    pub judge: Arc<Judge>,
+}
+
+/// The sentinel.
+pub struct Watch {
+    clusters: Vec<ClusterWatch>,
+    shared: Arc<Shared>,
+}
+
+/// What the cluster tasks and the common loop share.
+struct Shared {
+    head: Head,
+    buffer: Buffer,
+    judge: Arc<Judge>,
+    /// The groups whose ranges the head holds.
+    groups: Vec<RuleGroup>,
+    scope: Mutex<BTreeMap<ClusterName, Option<BTreeSet<Instance>>>>,
+    config: WatchConfig,
+    store: Store,
+    writer: Writer,
+}
+
+impl Watch {
+    /// Refills the head from the store, so that `for` and rates survive a restart.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn start(setup: Setup, now_ms: i64) -> Result<Self, StoreError> {
+        let groups: Vec<RuleGroup> =
+            setup.groups.into_iter().filter(|group| rules::owner(group, true) == Owner::Watch).collect();
+        let interval_ms = i64::try_from(setup.config.scrape_interval.0.as_millis()).unwrap_or(15_000);
+        let wanted = rules::selections(&groups, 0, interval_ms);
+        let clusters: Vec<ClusterWatch> =
+            setup.probers.into_iter().map(|prober| ClusterWatch::new(prober, &setup.config)).collect();
+        let names = clusters.iter().map(|cluster| cluster.name().clone());
+        let max_bytes = usize::try_from(setup.config.head_max_bytes.0).unwrap_or(usize::MAX);
+        let head = Head::new(names.clone(), wanted, max_bytes);
+        let at_now = rules::selections(&groups, now_ms, interval_ms);
+        let refill = samples::load(&setup.store, &at_now, REFILL_SAMPLES).await?;
+        head.refill(refill.series.iter().cloned());
+        let shared = Shared {
+            head,
+            buffer: Buffer::default(),
+            judge: setup.judge,
+            groups,
+            scope: Mutex::new(names.map(|name| (name, None)).collect()),
+            config: setup.config,
+            store: setup.store,
+            writer: setup.writer,
+        };
+        Ok(Self { clusters, shared: Arc::new(shared) })
+    }
+
+    /// One round over all clusters at a given instant: read what is due, judge, no flush. For `collect` and for
+    /// tests with a clock of their own.
+    pub async fn round(&mut self, now_ms: i64) -> (Vec<Tick>, Judged) {
+        let shared = &self.shared;
+        let ticks =
+            futures::future::join_all(self.clusters.iter_mut().map(|cluster| shared.tick(cluster, now_ms)));
+        let ticks = ticks.await;
+        let judged = shared.judge(now_ms).await;
+        (ticks, judged)
+    }
+
+    /// One reading of every cluster, flushed at once; without samples where another watch writes them.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn collect(&mut self, now_ms: i64, with_samples: bool) -> Result<Vec<Tick>, StoreError> {
+        let (ticks, _) = self.round(now_ms).await;
+        if !with_samples {
+            self.shared.buffer.discard_samples();
+        }
+        self.flush(now_ms).await?;
+        Ok(ticks)
+    }
+
+    /// Writes what is in the buffer.
+    ///
+    /// # Errors
+    /// When the store cannot be written; the buffer keeps what was not.
+    pub async fn flush(&self, now_ms: i64) -> Result<Flushed, StoreError> {
+        self.shared.buffer.flush(&self.shared.store, &self.shared.writer, now_ms).await
+    }
+
+    /// Sends what waits in the outbox.
+    pub async fn sweep(&self, now_ms: i64) -> crate::deliver::SweepReport {
+        self.shared.judge.deliverer().sweep(now_ms).await
+    }
+
+    /// Runs until `shutdown` resolves, then flushes. `now_ms` is the clock; `changed` is called after
+    /// the first flush and whenever something was committed that pages should show.
+    pub async fn run(
+        self,
+        now_ms: impl Fn() -> i64 + Clone + Send + Sync + 'static,
+        shutdown: tokio_util::sync::CancellationToken,
+        changed: impl Fn() + Send,
+    ) {
+        let (hints, mut hinted) = tokio::sync::mpsc::channel::<()>(1);
+        let mut tasks = tokio::task::JoinSet::new();
+        for cluster in self.clusters {
+            let (shared, now_ms, hints) = (Arc::clone(&self.shared), now_ms.clone(), hints.clone());
+            tasks.spawn(shutdown.clone().run_until_cancelled_owned(poll(shared, cluster, now_ms, hints)));
+        }
+        drop(hints);
+        self.shared.beat(now_ms()).await;
+        let local = self.shared.store.local_path().is_some();
+        let mut judge = interval(self.shared.config.scrape_interval.0);
+        let mut flush = interval(self.shared.config.flush_interval(local));
+        // The first segment comes early, so that a new user has a page within the first seconds.
+        flush.reset_after(Duration::from_secs(3));
+        let mut first = true;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(joined) = tasks.join_next() => {
+                    if let Err(error) = joined && error.is_panic() {
+                        // Its series go stale, so its rules turn UNKNOWN: silence is not health.
+                        warn!("the task of one cluster panicked; the cluster is no longer watched until a restart");
+                    }
+                    continue;
+                }
+                _ = judge.tick() => {}
+                Some(()) = hinted.recv() => {}
+                _ = flush.tick() => {
+                    self.shared.beat(now_ms()).await;
+                    self.shared.flush_and_log(now_ms()).await;
+                    if std::mem::take(&mut first) {
+                        changed();
+                    }
+                    continue;
+                }
+            }
+            if self.shared.judge_and_send(now_ms()).await {
+                self.shared.flush_and_log(now_ms()).await;
+                changed();
+            }
+        }
+        tasks.shutdown().await;
+        self.shared.flush_and_log(now_ms()).await;
+        if let Err(error) = heartbeat::retire(&self.shared.store, &self.shared.writer, SHARD).await {
+            warn!(%error, "the heartbeats of this process remain");
+        }
+    }
+}
+
+/// Heartbeats are per shard; all clusters are one.
+const SHARD: &str = "all";
+
+/// Whether a watch loop beats in the store.
+///
+/// # Errors
+/// When the store cannot be listed.
+pub async fn is_live(store: &Store, now_ms: i64) -> Result<bool, StoreError> {
+    Ok(heartbeat::owner(store, SHARD, now_ms, HEARTBEAT_FRESH_MS).await?.is_some())
+}
+
+async fn poll(
+    shared: Arc<Shared>,
+    mut cluster: ClusterWatch,
+    now_ms: impl Fn() -> i64,
+    hints: tokio::sync::mpsc::Sender<()>,
+) {
+    let mut ticks = interval(shared.config.status_interval.0);
+    loop {
+        ticks.tick().await;
+        let tick = shared.tick(&mut cluster, now_ms()).await;
+        if !tick.events.is_empty() {
+            // A full channel means that the rules are about to be evaluated anyway.
+            let _ = hints.try_send(());
+        }
+    }
+}
+
+fn interval(period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(period);
+    // Ticks missed while something took long are not made up for.
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    interval
+}
+
+impl Shared {
+    async fn tick(&self, cluster: &mut ClusterWatch, now_ms: i64) -> Tick {
+        let tick = cluster.tick(now_ms, &self.head, &self.buffer).await;
+        for event in &tick.events {
+            info!(cluster = %event.cluster, kind = event.kind.as_str(), "{}", event.text);
+        }
+        let members = tick
+            .reading
+            .member_list_known
+            .then(|| tick.reading.members.iter().map(|member| member.instance.clone()).collect());
+        let mut scope = self.scope.lock().unwrap_or_else(PoisonError::into_inner);
+        scope.insert(tick.reading.cluster.clone(), members);
+        tick
+    }
+
+    fn scope(&self) -> Scope {
+        self.scope.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn judge(&self, now_ms: i64) -> Judged {
+        let judged = self.judge.judge(&self.groups, &self.head, &self.scope(), now_ms).await;
+        self.buffer.add_events(judged.events.iter().cloned());
+        judged
+    }
+
+    /// Evaluates, and sends at once when something changed. True when it did.
+    async fn judge_and_send(&self, now_ms: i64) -> bool {
+        let judged = self.judge(now_ms).await;
+        for error in &judged.errors {
+            warn!("{error}");
+        }
+        for event in &judged.events {
+            info!(cluster = %event.cluster, kind = event.kind.as_str(), "{}", event.text);
+        }
+        if judged.transitions == 0 {
+            return false;
+        }
+        let report = self.judge.deliverer().sweep(now_ms).await;
+        for failure in &report.failures {
+            warn!(channel = failure.channel, "not delivered: {}", failure.error);
+        }
+        true
+    }
+
+    async fn flush_and_log(&self, now_ms: i64) {
+        match self.buffer.flush(&self.store, &self.writer, now_ms).await {
+            Ok(flushed) => tracing::debug!(samples = flushed.samples, readings = flushed.readings, "flushed"),
+            Err(error) => warn!(
+                error = format!("{:#}", anyhow::Error::from(error)),
+                "the segment could not be written, it is kept"
+            ),
+        }
+    }
+
+    async fn beat(&self, now_ms: i64) {
+        let beat = heartbeat::beat(&self.store, &self.writer, SHARD, now_ms).await;
+        let trimmed =
+            heartbeat::trim(&self.store, &self.writer, SHARD, now_ms - 2 * HEARTBEAT_FRESH_MS).await;
+        if let Err(error) = beat.and(trimmed) {
+            warn!(%error, "the heartbeat could not be written");
+        }
+    }
+}
