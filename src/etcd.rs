@@ -1,1 +1,28 @@
-//! Placeholder until the module lands.
+//! The one way to connect to etcd.
+//!
+//! Owns: endpoints, TLS and mTLS (PEM files are read again when they change), user and password, a deadline
+//! on every call, the pace per member ([`Pace`]), the breaker, and errors that say what to do.
+//! Refuses: knowing what the answers mean for health (that is `probe`), reading the environment, and any
+//! call that changes a cluster.
+//!
+//! Every [`Member`] has a connection of its own: a balancing client would ask whichever member it likes.
+
+mod config;
+mod error;
+mod login;
+mod member;
+mod pace;
+mod tls;
+pub mod wire;
+
+pub use config::{AuthConfig, ClusterConfig, Login, TimeoutConfig, TlsConfig};
+pub use error::EtcdError;
+pub(crate) use error::{chain as causes, transport as explain_transport};
+pub use member::{Answer, Member};
+pub use pace::Pace;
+
+/// Makes `ring` the process's TLS provider. Call it before the first connection; more calls do nothing.
+pub fn install_crypto_provider() {
+    // An error means that a provider is installed already, which is what is wanted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

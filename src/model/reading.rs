@@ -235,6 +235,8 @@ pub struct Scrape {
     pub samples: Vec<ScrapedSample>,
     /// Series cut off by the cap or by drop rules.
     pub dropped_series: u64,
+    /// Kept series that the member's last good scrape did not have.
+    pub added_series: u64,
 }
 
 /// One sample as scraped: labels with `__name__`, without `cluster`, `instance` and `job`.

@@ -1,0 +1,206 @@
+//! PEM files into TLS settings for gRPC and HTTP, and noticing that they changed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use super::{EtcdError, TlsConfig};
+
+/// Modification time and length per file: enough to see that an agent replaced it.
+pub(super) type Stamp = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
+
+/// The files of a [`TlsConfig`], read and parsed. Not `Debug`: it holds the private key.
+#[derive(Clone)]
+pub(super) struct Material {
+    ca_pem: Option<Vec<u8>>,
+    identity_pem: Option<(Vec<u8>, Vec<u8>)>,
+    roots: Option<Arc<RootCertStore>>,
+    insecure: bool,
+    server_name: Option<String>,
+}
+
+pub(super) async fn stamp(tls: &TlsConfig) -> Stamp {
+    let mut stamp = Vec::new();
+    for path in [&tls.ca, &tls.cert, &tls.key].into_iter().flatten() {
+        let meta = tokio::fs::metadata(path).await.ok();
+        stamp.push((path.clone(), meta.and_then(|m| Some((m.modified().ok()?, m.len())))));
+    }
+    stamp
+}
+
+async fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, EtcdError> {
+    let problem =
+        |e: std::io::Error| EtcdError::TlsFile { key, path: path.to_owned(), problem: e.to_string() };
+    tokio::fs::read(path).await.map_err(problem)
+}
+
+fn bad(key: &'static str, path: &Path, problem: impl ToString) -> EtcdError {
+    EtcdError::TlsFile { key, path: path.to_owned(), problem: problem.to_string() }
+}
+
+/// Reads and checks the files, so that a wrong one is named before any handshake.
+pub(super) async fn load(tls: &TlsConfig) -> Result<Material, EtcdError> {
+    let mut material = Material {
+        ca_pem: None,
+        identity_pem: None,
+        roots: None,
+        insecure: tls.insecure_skip_verify,
+        server_name: tls.server_name.clone(),
+    };
+    if let Some(path) = &tls.ca {
+        let pem = read("tls.ca", path).await?;
+        let mut roots = RootCertStore::empty();
+        for der in CertificateDer::pem_slice_iter(&pem) {
+            let der = der.map_err(|e| bad("tls.ca", path, e))?;
+            roots.add(der).map_err(|e| bad("tls.ca", path, e))?;
+        }
+        if roots.is_empty() {
+            return Err(bad("tls.ca", path, "holds no PEM certificate"));
+        }
+        material.roots = Some(Arc::new(roots));
+        material.ca_pem = Some(pem);
+    }
+    if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
+        let cert_pem = read("tls.cert", cert).await?;
+        if CertificateDer::pem_slice_iter(&cert_pem).flatten().next().is_none() {
+            return Err(bad("tls.cert", cert, "holds no PEM certificate"));
+        }
+        let key_pem = read("tls.key", key).await?;
+        PrivateKeyDer::from_pem_slice(&key_pem)
+            .map_err(|_| bad("tls.key", key, "holds no unencrypted PEM private key"))?;
+        material.identity_pem = Some((cert_pem, key_pem));
+    }
+    Ok(material)
+}
+
+impl Material {
+    /// TLS as the system trusts it, without a client certificate.
+    pub(super) fn system() -> Self {
+        Self { ca_pem: None, identity_pem: None, roots: None, insecure: false, server_name: None }
+    }
+
+    pub(super) fn apply(
+        &self,
+        endpoint: tonic::transport::Endpoint,
+    ) -> Result<tonic::transport::Endpoint, tonic::transport::Error> {
+        let mut config = tonic::transport::ClientTlsConfig::new();
+        if let Some(pem) = &self.ca_pem {
+            config = config.ca_certificate(tonic::transport::Certificate::from_pem(pem));
+        } else if !self.insecure {
+            config = config.with_native_roots();
+        }
+        if let Some((cert, key)) = &self.identity_pem {
+            config = config.identity(tonic::transport::Identity::from_pem(cert, key));
+        }
+        if let Some(name) = &self.server_name {
+            config = config.domain_name(name);
+        }
+        if self.insecure {
+            return endpoint.tls_config_with_verifier(config, Arc::new(Lenient::any()));
+        }
+        endpoint.tls_config(config)
+    }
+
+    /// The same trust for `/metrics` and `/health`.
+    pub(super) fn apply_http(
+        &self,
+        builder: reqwest::ClientBuilder,
+    ) -> Result<reqwest::ClientBuilder, String> {
+        let verifier = match (&self.roots, self.insecure) {
+            (_, true) => Lenient::any(),
+            (Some(roots), _) => Lenient::named(Arc::clone(roots), self.server_name.as_deref())?,
+            (None, false) => {
+                let Some((cert, key)) = &self.identity_pem else { return Ok(builder) };
+                let pem = [cert.as_slice(), b"\n", key.as_slice()].concat();
+                return Ok(builder.identity(reqwest::Identity::from_pem(&pem).map_err(|e| e.to_string())?));
+            }
+        };
+        let config = rustls::ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|e| e.to_string())?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match &self.identity_pem {
+            None => config.with_no_client_auth(),
+            Some((cert, key)) => {
+                let chain = CertificateDer::pem_slice_iter(cert).flatten().collect();
+                let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| e.to_string())?;
+                config.with_client_auth_cert(chain, key).map_err(|e| e.to_string())?
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(builder.tls_backend_preconfigured(config))
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// Verifies against given roots under a given name, or trusts anything (`insecure-skip-verify`).
+#[derive(Debug)]
+struct Lenient {
+    provider: Arc<CryptoProvider>,
+    inner: Option<Arc<WebPkiServerVerifier>>,
+    name: Option<ServerName<'static>>,
+}
+
+impl Lenient {
+    fn any() -> Self {
+        Self { provider: provider(), inner: None, name: None }
+    }
+
+    fn named(roots: Arc<RootCertStore>, name: Option<&str>) -> Result<Self, String> {
+        let inner = WebPkiServerVerifier::builder_with_provider(roots, provider())
+            .build()
+            .map_err(|e| e.to_string())?;
+        let name = name.map(|n| ServerName::try_from(n.to_owned())).transpose().map_err(|e| e.to_string())?;
+        Ok(Self { provider: provider(), inner: Some(inner), name })
+    }
+}
+
+impl ServerCertVerifier for Lenient {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
+        let name = self.name.as_ref().unwrap_or(server_name);
+        inner.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
