@@ -154,7 +154,9 @@ impl Prober {
     async fn refresh_members(&self) -> Option<ReadingError> {
         let (members, first): (Vec<Member>, bool) = {
             let state = self.state();
-            let members = state.targets.all().filter_map(|t| t.member.as_ref().ok()).cloned().collect();
+            let mut targets: Vec<_> = state.targets.all().collect();
+            targets.sort_by_key(|t| t.configured.unwrap_or(usize::MAX));
+            let members = targets.into_iter().filter_map(|t| t.member.as_ref().ok()).cloned().collect();
             (members, !state.listed)
         };
         let mut asked: FuturesUnordered<_> = members
@@ -172,7 +174,7 @@ impl Prober {
                     }
                     Err(e) => Err(e),
                 };
-                (member, answer)
+                (n, member, answer)
             })
             .collect();
         let mut answers = Vec::new();
@@ -186,21 +188,22 @@ impl Prober {
             };
             match next {
                 None => break,
-                Some((member, Ok(answer))) => {
-                    answers.push((member.clone(), answer));
+                Some((n, member, Ok(answer))) => {
+                    answers.push((n, member.clone(), answer));
                     if !first {
                         break;
                     }
                     patience.get_or_insert_with(|| tokio::time::Instant::now() + HEDGE);
                 }
-                Some((_, Err(e))) => failure = Some(e),
+                Some((_, _, Err(e))) => failure = Some(e),
             }
         }
         if answers.is_empty() {
             return failure
                 .map(|e| e.to_reading_error("member-list", "Cluster.MemberList: any logged-in user"));
         }
-        self.take_lists(answers);
+        answers.sort_by_key(|(n, _, _)| *n);
+        self.take_lists(answers.into_iter().map(|(_, member, answer)| (member, answer)).collect());
         None
     }
 
@@ -245,7 +248,9 @@ fn most_common<T: Ord + Copy>(items: impl Iterator<Item = T>) -> Option<T> {
 }
 
 fn majority(probed: &[member::Probed]) -> Option<ClusterId> {
-    most_common(probed.iter().filter_map(|p| p.cluster_id))
+    let mut ranked: Vec<_> = probed.iter().filter_map(|p| Some((p.rank, p.cluster_id?))).collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    most_common(ranked.into_iter().map(|(_, id)| id))
 }
 
 /// The cluster's members, sorted by instance; endpoints that turn out to be none become errors.

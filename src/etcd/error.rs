@@ -135,7 +135,7 @@ fn transport_or_other(endpoint: &str, words: &str) -> (ErrorKind, String) {
 }
 
 /// What each text in a transport's error chain means. The first that fits wins.
-const TRANSPORT: [(&str, ErrorKind, &str); 26] = [
+const TRANSPORT: [(&str, ErrorKind, &str); 28] = [
     ("UnknownIssuer", ErrorKind::Tls, "the server's certificate is not signed by a trusted CA; check tls.ca"),
     ("certificate expired", ErrorKind::Tls, "the server's certificate has expired"),
     ("Expired", ErrorKind::Tls, "the server's certificate has expired"),
@@ -168,6 +168,12 @@ const TRANSPORT: [(&str, ErrorKind, &str); 26] = [
     ),
     ("invalid peer certificate", ErrorKind::Tls, "the server's certificate is not acceptable"),
     ("received fatal alert", ErrorKind::Tls, "the server ended the TLS handshake"),
+    (
+        "handshake eof",
+        ErrorKind::Tls,
+        "the server closed the connection in the TLS handshake; is it http:// ?",
+    ),
+    ("Timeout expired", ErrorKind::Timeout, "no answer in time"),
     ("HandshakeTimedOut", ErrorKind::Timeout, "the TLS handshake did not end in time"),
     ("KeepAliveTimedOut", ErrorKind::Timeout, "the member stopped answering"),
     ("keep-alive timed out", ErrorKind::Timeout, "the member stopped answering"),
@@ -190,7 +196,7 @@ pub(crate) fn transport(endpoint: &str, causes: &str) -> (ErrorKind, String) {
     let lower = causes.to_ascii_lowercase();
     if broken.iter().any(|text| lower.contains(text)) {
         let hint = if endpoint.starts_with("http://") {
-            "the server closed the connection; does this port want https?"
+            "the server closed the connection; does this port want https, and is it an etcd client port?"
         } else {
             "the server closed the connection"
         };

@@ -91,11 +91,12 @@ impl Material {
         endpoint: tonic::transport::Endpoint,
     ) -> Result<tonic::transport::Endpoint, tonic::transport::Error> {
         let mut config = tonic::transport::ClientTlsConfig::new();
-        if let Some(pem) = &self.ca_pem {
-            config = config.ca_certificate(tonic::transport::Certificate::from_pem(pem));
-        } else if !self.insecure {
-            config = config.with_native_roots();
-        }
+        // The lenient verifier replaces all roots; tonic refuses to be given both.
+        config = match &self.ca_pem {
+            _ if self.insecure => config,
+            Some(pem) => config.ca_certificate(tonic::transport::Certificate::from_pem(pem)),
+            None => config.with_native_roots(),
+        };
         if let Some((cert, key)) = &self.identity_pem {
             config = config.identity(tonic::transport::Identity::from_pem(cert, key));
         }

@@ -36,6 +36,8 @@ pub(super) struct Limits {
 pub(super) struct Probed {
     pub(super) reading: MemberReading,
     pub(super) cluster_id: Option<ClusterId>,
+    /// Place in the configured endpoints; discovered members come after them.
+    pub(super) rank: usize,
     /// Whether the member list has it.
     pub(super) listed: bool,
 }
@@ -45,8 +47,12 @@ const STATUS_RIGHT: &str = "Maintenance.Status: role root (from etcd 3.5.30 on)"
 
 pub(super) async fn probe(target: &Target, now_ms: i64, parts: Parts, limits: &Limits) -> Probed {
     let start = Instant::now();
-    let mut probed =
-        Probed { reading: empty(target, now_ms), cluster_id: None, listed: target.listed.is_some() };
+    let mut probed = Probed {
+        reading: empty(target, now_ms),
+        cluster_id: None,
+        rank: target.configured.unwrap_or(usize::MAX),
+        listed: target.listed.is_some(),
+    };
     let member = match &target.member {
         Ok(member) => member,
         Err(why) => {

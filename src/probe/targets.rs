@@ -17,8 +17,8 @@ pub(super) struct Target {
     /// asked because its URL is plain although TLS is configured.
     pub(super) member: Result<Member, String>,
     pub(super) metrics_url: Option<String>,
-    /// Whether configuration names it.
-    pub(super) configured: bool,
+    /// Its place in the configured endpoints; `None` if only the member list names it.
+    pub(super) configured: Option<usize>,
     pub(super) listed: Option<Listed>,
     pub(super) cache: Arc<Mutex<SeriesCache>>,
     pub(super) memory: Arc<Mutex<Memory>>,
@@ -54,7 +54,7 @@ impl Targets {
         for (at, endpoint) in config.endpoints.iter().enumerate() {
             let member = Member::new(config, endpoint, login)?;
             let explicit = config.metrics_urls.get(at).filter(|_| !targets.has_template());
-            let mut target = targets.target(member.instance().clone(), Ok(member), true);
+            let mut target = targets.target(member.instance().clone(), Ok(member), Some(at));
             if let Some(url) = explicit {
                 target.metrics_url = Some(url.clone());
             }
@@ -93,7 +93,7 @@ impl Targets {
                 None => Err("the member has not started yet: it announces no client URL".to_owned()),
                 Some(url) => Member::new(&self.config, url, self.login.as_ref()).map_err(|e| e.to_string()),
             };
-            let mut target = self.target(instance.clone(), member, false);
+            let mut target = self.target(instance.clone(), member, None);
             target.listed = Some(entry);
             self.by_instance.insert(instance, target);
         }
@@ -101,7 +101,7 @@ impl Targets {
             list.iter().filter_map(|m| Some((MemberId(m.id), self.instance_of(m)?))).collect();
         self.by_instance.retain(|instance, target| match &target.listed {
             // A member that started, or moved behind a configured endpoint, is kept under its new name only.
-            Some(listed) if !target.configured => {
+            Some(listed) if target.configured.is_none() => {
                 kept.get(&listed.id).map_or(!confirmed, |current| current == instance)
             }
             _ => true,
@@ -118,7 +118,8 @@ impl Targets {
     /// The configured endpoint that is this member, else its first client URL, else its first peer URL.
     fn instance_of(&self, listed: &ListedMember) -> Option<Instance> {
         let id = MemberId(listed.id);
-        let configured = |instance: &Instance| self.by_instance.get(instance).is_some_and(|t| t.configured);
+        let configured =
+            |instance: &Instance| self.by_instance.get(instance).is_some_and(|t| t.configured.is_some());
         let urls: Vec<Instance> =
             listed.client_urls.iter().filter_map(|url| Instance::of_endpoint(url).ok()).collect();
         let by_url = urls.iter().find(|instance| configured(instance)).cloned();
@@ -134,7 +135,12 @@ impl Targets {
         matches!(self.config.metrics_urls.as_slice(), [one] if one.contains("{host}"))
     }
 
-    fn target(&self, instance: Instance, member: Result<Member, String>, configured: bool) -> Target {
+    fn target(
+        &self,
+        instance: Instance,
+        member: Result<Member, String>,
+        configured: Option<usize>,
+    ) -> Target {
         let template = self.config.metrics_urls.first().filter(|_| self.has_template());
         let metrics_url = match (template, &member) {
             (Some(template), _) => {
@@ -142,7 +148,7 @@ impl Targets {
                 Some(template.replace("{host}", host))
             }
             // With a URL per endpoint nothing is known of where other members serve theirs.
-            (None, Ok(member)) if configured || self.config.metrics_urls.is_empty() => {
+            (None, Ok(member)) if configured.is_some() || self.config.metrics_urls.is_empty() => {
                 Some(format!("{}/metrics", member.url()))
             }
             _ => None,

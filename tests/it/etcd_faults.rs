@@ -109,7 +109,12 @@ async fn what_is_no_etcd_is_told_apart() {
         "{errors:?}"
     );
     assert!(
-        errors.iter().any(|(kind, text)| *kind == ErrorKind::Malformed && text.contains("status")),
+        // Whether the client still reads the answer or meets the closed connection first is a race.
+        errors.iter().any(|(kind, text)| {
+            matches!(kind, ErrorKind::Malformed | ErrorKind::Unreachable)
+                && text.starts_with("status")
+                && text.contains("etcd client port")
+        }),
         "{errors:?}"
     );
     assert!(reading.members[0].scrape.as_ref().is_some_and(|s| !s.ok && s.samples.is_empty()));
