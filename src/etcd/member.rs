@@ -159,6 +159,16 @@ impl Member {
         Ok(self.connection().await?.http)
     }
 
+    /// The TLS alert with which the member ends connections, if it does. In TLS 1.3 a refused client
+    /// certificate shows only after the handshake, and gRPC may meet the closed connection first; an
+    /// HTTP request waits for the answer and so sees the alert.
+    async fn alert(&self) -> Option<(ErrorKind, String)> {
+        let http = self.connection().await.ok()?.http;
+        let request = http.get(format!("{}/version", self.inner.url)).timeout(self.inner.connect_timeout);
+        let causes = super::error::chain(&request.send().await.err()?);
+        Some(super::error::transport(&self.inner.url, &causes)).filter(|(kind, _)| *kind == ErrorKind::Tls)
+    }
+
     /// Waits for a token; refuses while the breaker is open.
     async fn pace(&self, call: &'static str) -> Result<(), EtcdError> {
         if let Some((wait, kind, last)) = self.inner.pace.rest(Instant::now()) {
@@ -177,7 +187,17 @@ impl Member {
         A: Answer,
     {
         self.pace(call.name).await?;
-        let result = self.call_with_login(call, request, deadline).await;
+        let mut result = self.call_with_login(call, request, deadline).await;
+        if let Err(EtcdError::Call { kind, message, .. }) = &mut result {
+            if *kind == ErrorKind::Unreachable
+                && self.inner.url.starts_with("https://")
+                && message.contains("closed")
+            {
+                if let Some(why) = self.alert().await {
+                    (*kind, *message) = why;
+                }
+            }
+        }
         match &result {
             Ok(_) => self.inner.pace.answered(),
             Err(e) if e.is_answer() => self.inner.pace.answered(),
