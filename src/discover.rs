@@ -1,1 +1,7 @@
-//! Placeholder until the module lands.
+//! Finds out how to reach etcd from what is already there: a kubeadm manifest, etcdctl's settings.
+//!
+//! Owns: turning either into a [`crate::etcd::ClusterConfig`].
+//! Refuses: reading the environment (values are arguments), connecting, and guessing credentials.
+
+pub mod etcdctl;
+pub mod kubeadm;

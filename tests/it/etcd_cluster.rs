@@ -44,6 +44,8 @@ impl Version {
 pub enum Tls {
     None,
     Server,
+    /// The server's certificate has expired.
+    Expired,
     /// Client certificates are demanded.
     Mutual,
 }
@@ -148,8 +150,13 @@ impl EtcdCluster {
         if let Some(quota) = self.options.quota_bytes {
             command.args(["--quota-backend-bytes", &quota.to_string()]);
         }
-        if self.options.tls != Tls::None {
-            command.arg("--cert-file").arg(&self.pki.server_cert).arg("--key-file").arg(&self.pki.server_key);
+        let certificate = match self.options.tls {
+            Tls::None => None,
+            Tls::Expired => Some((&self.pki.expired_cert, &self.pki.expired_key)),
+            Tls::Server | Tls::Mutual => Some((&self.pki.server_cert, &self.pki.server_key)),
+        };
+        if let Some((cert, key)) = certificate {
+            command.arg("--cert-file").arg(cert).arg("--key-file").arg(key);
         }
         if self.options.tls == Tls::Mutual {
             command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(&self.pki.ca);
@@ -162,6 +169,9 @@ impl EtcdCluster {
         let mut config = self.config();
         config.discover_members = false;
         config.max_requests_per_second = 100.0;
+        if let Some(tls) = &mut config.tls {
+            tls.insecure_skip_verify = self.options.tls == Tls::Expired;
+        }
         let prober = Prober::new(&config, None, &ScrapeConfig::default()).expect("prober");
         let parts = Parts { status: true, quorum_read: true, ..Parts::default() };
         loop {
@@ -213,7 +223,7 @@ impl EtcdCluster {
         let tls = TlsConfig { ca: Some(self.pki.ca.clone()), ..TlsConfig::default() };
         config.tls = match self.options.tls {
             Tls::None => None,
-            Tls::Server => Some(tls),
+            Tls::Server | Tls::Expired => Some(tls),
             Tls::Mutual => Some(TlsConfig {
                 cert: Some(self.pki.client_cert.clone()),
                 key: Some(self.pki.client_key.clone()),

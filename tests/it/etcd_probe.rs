@@ -129,3 +129,15 @@ async fn tls_to_a_plain_port_and_replaced_files() {
     let error = reading.members[0].errors.iter().find(|e| e.during == "status").expect("an error");
     assert!(error.kind == ErrorKind::Tls && error.message.contains("http://"), "{error:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_certificate_is_told_as_such() {
+    let cluster = EtcdCluster::start(1, Options { tls: Tls::Expired, ..Options::default() }).await;
+    let reading = read(&cluster.config()).await;
+    assert!(!reading.members[0].reachable());
+    for during in ["status", "metrics"] {
+        let error = reading.members[0].errors.iter().find(|e| e.during == during).expect("an error");
+        assert_eq!(error.kind, ErrorKind::Tls);
+        assert!(error.message.contains("has expired"), "{error:?}");
+    }
+}
