@@ -161,7 +161,7 @@ impl Member {
 
     /// The TLS alert with which the member ends connections, if it does. In TLS 1.3 a refused client
     /// certificate shows only after the handshake, and gRPC may meet the closed connection first; an
-    /// HTTP request waits for the answer and so sees the alert.
+    /// HTTP request waits for the answer and so mostly sees the alert.
     async fn alert(&self) -> Option<(ErrorKind, String)> {
         let http = self.connection().await.ok()?.http;
         let request = http.get(format!("{}/version", self.inner.url)).timeout(self.inner.connect_timeout);
@@ -188,14 +188,18 @@ impl Member {
     {
         self.pace(call.name).await?;
         let mut result = self.call_with_login(call, request, deadline).await;
-        if let Err(EtcdError::Call { kind, message, .. }) = &mut result {
-            if *kind == ErrorKind::Unreachable
-                && self.inner.url.starts_with("https://")
-                && message.contains("closed")
-            {
-                if let Some(why) = self.alert().await {
-                    (*kind, *message) = why;
+        if let Err(EtcdError::Call { kind, message, .. }) = &mut result
+            && *kind == ErrorKind::Unreachable
+            && self.inner.url.starts_with("https://")
+            && message.contains("closed")
+        {
+            match self.alert().await {
+                Some(why) => (*kind, *message) = why,
+                None if self.inner.tls.as_ref().is_none_or(|tls| tls.cert.is_none()) => {
+                    message
+                        .push_str("; if it runs, it may want a client certificate: set tls.cert and tls.key");
                 }
+                None => {}
             }
         }
         match &result {

@@ -41,8 +41,8 @@ async fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, EtcdError> {
     tokio::fs::read(path).await.map_err(problem)
 }
 
-fn bad(key: &'static str, path: &Path, problem: impl ToString) -> EtcdError {
-    EtcdError::TlsFile { key, path: path.to_owned(), problem: problem.to_string() }
+fn bad(key: &'static str, path: &Path, problem: impl std::fmt::Display) -> EtcdError {
+    EtcdError::TlsFile { key, path: path.to_owned(), problem: format!("{problem}") }
 }
 
 /// Reads and checks the files, so that a wrong one is named before any handshake.

@@ -50,11 +50,12 @@ pub(super) async fn fill(
         (Some(_), None) => false,
     };
     // A new term means an election: who leads now is worth a scrape between the regular ones.
-    if reading.scrape.is_none() && moved {
-        if let Some((fresh, error)) = scrape(target, member, now_ms, limits).await {
-            reading.scrape = Some(fresh);
-            reading.errors.extend(error);
-        }
+    if reading.scrape.is_none()
+        && moved
+        && let Some((fresh, error)) = scrape(target, member, now_ms, limits).await
+    {
+        reading.scrape = Some(fresh);
+        reading.errors.extend(error);
     }
     let scraped = reading.scrape.as_ref().filter(|s| s.ok).map(|s| of_samples(&s.samples));
     let built = scraped.map(|(status, id)| (Some(status), id)).unwrap_or((remembered, None));

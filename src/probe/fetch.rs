@@ -42,10 +42,9 @@ pub(super) async fn fetch(
         match status.as_u16() {
             401 | 403 => Err((ErrorKind::Denied, format!("HTTP {status}"))),
             // A sick member answers /health with 503 and says so in the body.
-            code if !status.is_success() && !(what == "health" && code == 503) => {
-                Err((ErrorKind::Malformed, format!("HTTP {status}")))
-            }
-            _ => Ok(Body { bytes, success: status.is_success() }),
+            503 if what == "health" => Ok(Body { bytes, success: false }),
+            _ if !status.is_success() => Err((ErrorKind::Malformed, format!("HTTP {status}"))),
+            _ => Ok(Body { bytes, success: true }),
         }
     };
     whole.await.map_err(|(kind, message)| error(kind, message))

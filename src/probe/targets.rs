@@ -80,11 +80,11 @@ impl Targets {
             let entry = Listed { id, name: listed.name.clone(), is_learner: listed.is_learner };
             let instance = self.instance_of(listed);
             let Some(instance) = instance else { continue };
-            if let Some(target) = self.by_instance.get_mut(&instance) {
-                if target.member.is_ok() || listed.client_urls.is_empty() {
-                    target.listed = Some(entry);
-                    continue;
-                }
+            if let Some(target) = self.by_instance.get_mut(&instance)
+                && (target.member.is_ok() || listed.client_urls.is_empty())
+            {
+                target.listed = Some(entry);
+                continue;
             }
             if !self.config.discover_members {
                 continue;

@@ -87,7 +87,9 @@ async fn mutual_tls_works_and_each_mistake_is_named() {
         let errors: Vec<_> = reading.members.iter().flat_map(|m| &m.errors).chain(&reading.errors).collect();
         assert!(!reading.has_quorum());
         let found = errors.iter().find(|e| e.during == "status").unwrap_or_else(|| panic!("{reading:#?}"));
-        assert_eq!(found.kind, kind, "{found:?}");
+        // The alert about a missing client certificate may be lost with the closed connection.
+        let lost = words == "tls.cert" && found.kind == ErrorKind::Unreachable;
+        assert!(found.kind == kind || lost, "{found:?}");
         assert!(found.message.contains(words), "wanted {words:?}: {found:?}");
     };
     let endpoints = cluster.endpoints();

@@ -66,7 +66,7 @@ fn a_leader_kill_is_a_leader_change_and_an_unreachable_member() {
     let found: Vec<_> = events.iter().map(|e| (e.kind, e.subject.as_str())).collect();
     let wanted = [(EventKind::LeaderChanged, "c"), (EventKind::MemberUnreachable, "10.0.0.1:2379")];
     assert_eq!(found, wanted);
-    let witness = changes(&three(), &reading(900, next.members.clone()));
+    let witness = changes(&three(), &reading(900, next.members));
     assert_eq!(events[0].id, witness[0].id, "one election, one event, whoever saw it when");
 }
 
