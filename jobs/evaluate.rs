@@ -53,8 +53,8 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
 /// The configured clusters with the members of their newest reading.
 async fn scope(context: &Context, now_ms: i64) -> anyhow::Result<Scope> {
     let rows = readings::latest(context.store(), now_ms - SCOPE_REACH_MS, now_ms + SCOPE_REACH_MS).await?;
-    let clusters = context.config().clusters.iter().map(|connection| {
-        let name = connection.config.name.clone();
+    let clusters = context.config().clusters.iter().map(|cluster| {
+        let name = cluster.config.name.clone();
         let members: BTreeSet<_> =
             rows.iter().filter(|row| row.cluster == name).map(|row| row.instance.clone()).collect();
         (name, Some(members).filter(|members| !members.is_empty()))

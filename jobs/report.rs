@@ -10,7 +10,7 @@ use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When};
 pub const JOB: JobSpec = JobSpec {
     name: "report",
     about: "Render the site and upload what changed",
-    when: When::Cron("5 */5 * * * *"),
+    when: When::Cron("5 * * * * *"),
     jitter: Duration::ZERO,
     catch_up: CatchUp::Once,
     on_change: true,

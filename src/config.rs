@@ -5,6 +5,7 @@
 //! Only `run`, `cli` and `jobs` read it.
 
 mod check;
+mod cluster;
 mod document;
 mod environment;
 mod secrets;
@@ -14,8 +15,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use secrecy::SecretString;
-
+pub use cluster::ClusterSetup;
 pub use document::{ConfigError, ConfigErrors, Document};
 pub use environment::{Environment, process_environment};
 pub use secrets::{SecretError, resolve};
@@ -23,7 +23,6 @@ pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig, Rul
 
 use crate::alert::Routes;
 use crate::deliver::Channel;
-use crate::etcd::Connection;
 use crate::probe::ScrapeConfig;
 use crate::promql::EvalOptions;
 use crate::report::ReportConfig;
@@ -36,7 +35,7 @@ use crate::watch::WatchConfig;
 #[derive(Clone)]
 pub struct Config {
     pub store: StoreConfig,
-    pub clusters: Vec<Connection>,
+    pub clusters: Vec<ClusterSetup>,
     pub scrape: ScrapeConfig,
     pub watch: WatchConfig,
     /// The shipped pack and the rule files, in that order.
@@ -51,16 +50,13 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// A cluster that the command line describes, with its password.
-pub type CommandLineCluster = (crate::etcd::ClusterConfig, Option<SecretString>);
-
 /// What the command line says; it wins over file and environment.
 #[derive(Clone, Default)]
 pub struct Overrides {
     pub store_url: Option<String>,
     pub log: Option<String>,
     /// Watched beside those of the file.
-    pub cluster: Option<CommandLineCluster>,
+    pub cluster: Option<ClusterSetup>,
     /// The command works without any cluster.
     pub clusters_optional: bool,
 }
@@ -92,9 +88,9 @@ impl Config {
 
     /// The clusters, as a survey knows them.
     pub fn subjects(&self) -> Vec<Subject> {
-        let subject = |connection: &Connection| Subject {
-            name: connection.config.name.clone(),
-            tags: connection.config.tags.clone(),
+        let subject = |cluster: &ClusterSetup| Subject {
+            name: cluster.config.name.clone(),
+            tags: cluster.config.tags.clone(),
         };
         self.clusters.iter().map(subject).collect()
     }

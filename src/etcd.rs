@@ -1,19 +1,28 @@
-//! The one way to connect to etcd: one client per member, TLS, login, a deadline on every call, a rate
-//! limit and a breaker.
+//! The one way to connect to etcd.
 //!
-//! Owns: connection configuration, errors with endpoint and kind, and what etcd-client lacks.
-//! Refuses: deciding what to ask and when (`probe`), and resolving secrets (`config`).
+//! Owns: endpoints, TLS and mTLS (PEM files are read again when they change), user and password, a deadline
+//! on every call, the pace per member ([`Pace`]), the breaker, and errors that say what to do.
+//! Refuses: knowing what the answers mean for health (that is `probe`), reading the environment, and any
+//! call that changes a cluster.
+//!
+//! Every [`Member`] has a connection of its own: a balancing client would ask whichever member it likes.
 
 mod config;
 mod error;
-mod http;
-mod limits;
+mod login;
 mod member;
+mod pace;
 mod tls;
+pub mod wire;
 
-pub use config::{AuthConfig, ClusterConfig, TlsConfig};
+pub use config::{AuthConfig, ClusterConfig, Login, TimeoutConfig, TlsConfig};
 pub use error::EtcdError;
-pub use http::{Health, HttpClient};
-pub use limits::{Breaker, TokenBucket};
-pub use member::{Answer, Connection, ListedMember, MemberClient, MemberList, StatusAnswer};
-pub use tls::{TlsMaterial, install_crypto_provider};
+pub(crate) use error::{chain as causes, transport as explain_transport};
+pub use member::{Answer, Member};
+pub use pace::Pace;
+
+/// Makes `ring` the process's TLS provider. Call it before the first connection; more calls do nothing.
+pub fn install_crypto_provider() {
+    // An error means that a provider is installed already, which is what is wanted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -8,7 +8,7 @@ use super::connection::Connect;
 use super::{Global, Stop, output};
 use crate::config::{Config, Overrides};
 use crate::model::{Reading, ReadingRow};
-use crate::probe::{Parts, Prober};
+use crate::probe::Parts;
 use crate::report::{ClusterInput, Input, State, Verdict, verdict};
 use crate::run::clock::Clock;
 
@@ -65,9 +65,9 @@ impl Check {
         };
         let mut lines = Vec::new();
         let mut worst = Nagios::Ok;
-        for connection in &config.clusters {
-            let (state, line) = match Prober::new(connection.clone(), config.scrape.clone()) {
-                Ok(mut prober) => {
+        for cluster in &config.clusters {
+            let (state, line) = match cluster.prober(&config.scrape) {
+                Ok(prober) => {
                     let reading = prober.read(Clock::System.now_ms(), Parts::ALL).await;
                     self.judge(&config, &reading)
                 }

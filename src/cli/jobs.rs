@@ -10,7 +10,7 @@ use crate::model::unit::{human_span, rfc3339};
 use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
 use crate::run::{Host, JobSpec, When};
-use crate::store::{Store, ledger};
+use crate::store::ledger;
 
 /// How far back the last run is looked for.
 const LOOK_BACK_MS: i64 = 7 * 86_400_000;

@@ -10,7 +10,6 @@ use super::{Global, Stop, open_store, output};
 use crate::config::Overrides;
 use crate::run::exit_code::Exit;
 use crate::run::{shutdown_signal, site_server};
-use crate::store::Store;
 
 #[derive(Debug, Args)]
 pub struct Serve {

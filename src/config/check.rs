@@ -4,14 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use secrecy::SecretString;
-
 use super::{
-    CommandLineCluster, Config, Document, Environment, JobConfig, JobsConfig, Overrides, RulesConfig, resolve,
+    ClusterSetup, Config, Document, Environment, JobConfig, JobsConfig, Overrides, RulesConfig, resolve,
 };
 use crate::alert::{AlertConfig, Routes};
 use crate::deliver::{Channel, ChannelConfig};
-use crate::etcd::{ClusterConfig, Connection};
+use crate::etcd::{ClusterConfig, Login};
 use crate::model::{ClusterName, CronSchedule};
 use crate::rules::{self, RuleGroup, RuleKind};
 
@@ -46,8 +44,8 @@ pub(super) fn from_document(
     for (key, message) in config.watch.problems() {
         document.error_at(None, &format!("watch.{key}"), message);
     }
-    if let Err(message) = config.scrape.drop_rules() {
-        document.error_at(None, "scrape.drop", message);
+    if let Err(error) = config.scrape.keep() {
+        document.error_at(None, "scrape.drop", error.to_string());
     }
     document.finish(&SECTIONS);
     if let Some(url) = overrides.store_url {
@@ -63,66 +61,61 @@ pub(super) fn from_document(
 fn clusters(
     document: &mut Document<'_>,
     environment: &Environment,
-    command_line: Option<CommandLineCluster>,
+    command_line: Option<ClusterSetup>,
     optional: bool,
-) -> Vec<Connection> {
+) -> Vec<ClusterSetup> {
     let mut seen: BTreeSet<ClusterName> = BTreeSet::new();
-    let mut connections = Vec::new();
-    let configured: Vec<(Option<usize>, ClusterConfig)> = document.elements("cluster");
+    let mut setups = Vec::new();
+    let scrape = crate::probe::ScrapeConfig::default();
     let failed_before = document.errors.len();
-    for (line, cluster) in configured {
-        let key = format!("cluster {:?}", cluster.name.as_str());
-        let password = match cluster.auth.as_ref().map(|auth| resolve(&auth.password, environment)) {
-            None => None,
-            Some(Ok(password)) => Some(password),
-            Some(Err(error)) => {
-                document.error_at(line, &format!("{key}: auth.password"), error.to_string());
+    let configured: Vec<(Option<usize>, ClusterConfig)> = document.elements("cluster");
+    for (line, config) in configured {
+        let key = format!("cluster {:?}", config.name.as_str());
+        if !seen.insert(config.name.clone()) {
+            document.error_at(line, &key, "there are two clusters of this name");
+        }
+        let login = match login(&config, environment) {
+            Ok(login) => login,
+            Err(message) => {
+                document.error_at(line, &format!("{key}: auth.password"), message);
                 continue;
             }
         };
-        if !seen.insert(cluster.name.clone()) {
-            document.error_at(line, &key, "there are two clusters of this name");
+        let setup = ClusterSetup { config, login };
+        for (part, message) in setup.file_problems() {
+            document.error_at(line, &format!("{key}: {part}"), message);
         }
-        connections.extend(connection(document, line, cluster, password));
+        match setup.prober(&scrape) {
+            Ok(_) => setups.push(setup),
+            Err(error) => document.error_at(line, "cluster", error.to_string()),
+        }
     }
-    if let Some((cluster, password)) = command_line {
-        if seen.contains(&cluster.name) {
+    if let Some(setup) = command_line {
+        let name = setup.config.name.as_str();
+        if seen.contains(&setup.config.name) {
+            document.error_at(None, "--cluster", format!("the file has a cluster {name:?} already"));
+        }
+        for (part, message) in setup.file_problems() {
             document.error_at(
                 None,
-                "--cluster",
-                format!("the file has a cluster {:?} already", cluster.name.as_str()),
+                &part.replace("tls.ca", "cacert").replace("tls.", "--").replace("cacert", "--cacert"),
+                message,
             );
         }
-        connections.extend(connection(document, None, cluster, password));
+        setups.push(setup);
     }
-    if connections.is_empty() && !optional && document.errors.len() == failed_before {
+    if setups.is_empty() && !optional && document.errors.len() == failed_before {
         let message =
             "no cluster to watch: pass --endpoints URL[,URL…], or add [[cluster]] to the configuration";
         document.error_at(None, "cluster", message);
     }
-    connections
+    setups
 }
 
-fn connection(
-    document: &mut Document<'_>,
-    line: Option<usize>,
-    cluster: ClusterConfig,
-    password: Option<SecretString>,
-) -> Option<Connection> {
-    let key = format!("cluster {:?}", cluster.name.as_str());
-    let problems = cluster.problems();
-    for (part, message) in &problems {
-        document.error_at(line, &format!("{key}: {part}"), message.clone());
-    }
-    match Connection::new(cluster, password) {
-        Ok(connection) => Some(connection).filter(|_| problems.is_empty()),
-        Err(unreadable) => {
-            for (part, message) in unreadable {
-                document.error_at(line, &format!("{key}: {part}"), message);
-            }
-            None
-        }
-    }
+fn login(config: &ClusterConfig, environment: &Environment) -> Result<Option<Login>, String> {
+    let Some(auth) = &config.auth else { return Ok(None) };
+    let password = resolve(&auth.password, environment).map_err(|error| error.to_string())?;
+    Ok(Some(Login { user: auth.user.clone(), password }))
 }
 
 fn channels(document: &mut Document<'_>, environment: &Environment) -> BTreeMap<String, Arc<dyn Channel>> {

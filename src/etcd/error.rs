@@ -1,170 +1,235 @@
-//! What goes wrong with a member, by endpoint, call and kind.
+//! What can go wrong on the way to a member, with what to do about it.
 
-use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::model::{ErrorKind, ReadingError};
+use crate::model::{ClusterName, ErrorKind, ReadingError};
 
-/// A call that failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{call} at {endpoint}: {message}")]
-pub struct EtcdError {
-    pub endpoint: String,
-    /// `status`, `member-list`, `alarms`, `linearizable-read`, `metrics`, `health`, `connect`.
-    pub call: &'static str,
-    pub kind: ErrorKind,
-    pub message: String,
+/// Why a member did not answer as asked. Never holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum EtcdError {
+    /// The configuration of a cluster does not fit together.
+    #[error("cluster {cluster}: {key}: {problem}")]
+    Config { cluster: ClusterName, key: &'static str, problem: String },
+    /// A certificate or key file cannot be used.
+    #[error("{key} file {}: {problem}", path.display())]
+    TlsFile { key: &'static str, path: PathBuf, problem: String },
+    /// The call got no usable answer.
+    #[error("{call} at {endpoint}: {message}")]
+    Call {
+        endpoint: String,
+        call: &'static str,
+        kind: ErrorKind,
+        message: String,
+        #[source]
+        source: Option<Box<tonic::Status>>,
+    },
+    /// The call was not sent: the member failed repeatedly and is being left alone for a while.
+    #[error("{call} at {endpoint}: not tried for another {} s after: {last}", .wait.as_secs_f64().ceil())]
+    Resting { endpoint: String, call: &'static str, kind: ErrorKind, last: String, wait: Duration },
 }
 
 impl EtcdError {
-    pub fn new(endpoint: &str, call: &'static str, kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { endpoint: endpoint.to_owned(), call, kind, message: message.into() }
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Config { .. } => ErrorKind::Other,
+            Self::TlsFile { .. } => ErrorKind::Tls,
+            Self::Call { kind, .. } | Self::Resting { kind, .. } => *kind,
+        }
     }
 
-    /// The deadline passed.
-    pub fn timeout(endpoint: &str, call: &'static str, limit: std::time::Duration) -> Self {
-        let limit = crate::model::unit::format_duration(limit);
-        Self::new(endpoint, call, ErrorKind::Timeout, format!("no answer within {limit}"))
+    /// Whether the member itself answered, if only with a refusal.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Self::Call { kind: ErrorKind::Denied | ErrorKind::Auth, source: Some(_), .. })
     }
 
-    /// From etcd-client: a gRPC status, or what happened below it.
-    pub fn of_client(endpoint: &str, call: &'static str, error: &etcd_client::Error) -> Self {
-        let (kind, message) = match error {
-            etcd_client::Error::GRpcStatus(status) => of_status(endpoint, status),
-            other => of_transport(endpoint, &chain(other)),
-        };
-        Self::new(endpoint, call, kind, message)
-    }
-
-    /// From an HTTP request.
-    pub fn of_http(endpoint: &str, call: &'static str, error: &reqwest::Error) -> Self {
-        let text = chain(error);
-        let (kind, message) = if error.is_timeout() {
-            (ErrorKind::Timeout, "no answer in time".to_owned())
-        } else {
-            of_transport(endpoint, &text)
-        };
-        Self::new(endpoint, call, kind, message)
-    }
-
-    /// As the reading keeps it. `right` is what the user would need, in etcd's words.
-    pub fn for_reading(&self, right: Option<&str>) -> ReadingError {
+    /// As an error inside a reading; `missing_right` names what a refused call needs.
+    pub fn to_reading_error(&self, during: &str, missing_right: &str) -> ReadingError {
+        let kind = self.kind();
         ReadingError {
-            kind: self.kind,
-            during: self.call.to_owned(),
+            kind,
+            during: during.to_owned(),
             message: self.to_string(),
-            missing_right: right.filter(|_| self.kind == ErrorKind::Denied).map(ToOwned::to_owned),
+            missing_right: (kind == ErrorKind::Denied).then(|| missing_right.to_owned()),
         }
     }
-}
 
-/// A gRPC status as etcd gives it. Versions differ in the code of a missing right (Unknown up to 3.5), so the
-/// text decides too.
-fn of_status(endpoint: &str, status: &tonic::Status) -> (ErrorKind, String) {
-    use tonic::Code;
-    let text = status.message();
-    let kind = match status.code() {
-        Code::PermissionDenied => ErrorKind::Denied,
-        _ if text.contains("permission denied") => ErrorKind::Denied,
-        _ if text.contains("user name is empty") || text.contains("user name not found") => ErrorKind::Auth,
-        _ if text.contains("authentication failed") || text.contains("invalid auth token") => ErrorKind::Auth,
-        Code::Unauthenticated => ErrorKind::Auth,
-        Code::DeadlineExceeded => ErrorKind::Timeout,
-        Code::Unimplemented => ErrorKind::Malformed,
-        Code::OutOfRange | Code::ResourceExhausted => ErrorKind::TooLarge,
-        Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal => {
-            return match std::error::Error::source(status) {
-                Some(source) => of_transport(endpoint, &chain(source)),
-                None if text.contains("timed out") || text.contains("Timeout") => {
-                    (ErrorKind::Timeout, text.to_owned())
-                }
-                None => of_transport(endpoint, text),
-            };
+    pub(super) fn timeout(endpoint: &str, call: &'static str, after: Duration) -> Self {
+        Self::Call {
+            endpoint: endpoint.to_owned(),
+            call,
+            kind: ErrorKind::Timeout,
+            message: format!("no answer within {} s", after.as_secs_f64()),
+            source: None,
         }
-        _ => ErrorKind::Other,
-    };
-    let message = match kind {
-        ErrorKind::Malformed => "it speaks gRPC but not etcd's API: is this an etcd client port?".to_owned(),
-        _ => text.to_owned(),
-    };
-    (kind, message)
+    }
+
+    pub(super) fn of_status(endpoint: &str, call: &'static str, status: tonic::Status) -> Self {
+        let (kind, message) = explain(endpoint, &status);
+        Self::Call { endpoint: endpoint.to_owned(), call, kind, message, source: Some(Box::new(status)) }
+    }
 }
 
-/// From the text of the error chain: the libraries below give no better handle.
-fn of_transport(endpoint: &str, text: &str) -> (ErrorKind, String) {
-    let has = |needle: &str| text.contains(needle);
-    let tls = |message: &str| (ErrorKind::Tls, message.to_owned());
-    let https = endpoint.starts_with("https://");
-    if has("UnknownIssuer") {
-        return tls("the server's certificate is not signed by the configured CA (unknown issuer)");
-    }
-    if has("Expired") || has("certificate expired") || has("certificate has expired") {
-        return tls("the server's certificate has expired");
-    }
-    if has("NotValidForName") || has("certificate not valid for name") {
-        return (
-            ErrorKind::Tls,
-            format!("the server's certificate is for another name: {}", last_clause(text)),
-        );
-    }
-    if has("CertificateRequired")
-        || has("BadCertificate")
-        || has("bad certificate")
-        || has("certificate required")
-    {
-        return tls("the server wants a client certificate that its CA signed; none or another was sent");
-    }
-    if https && (has("InvalidContentType") || has("corrupt message") || has("InvalidMessage")) {
-        return tls("the server does not speak TLS on this port; is it an http:// endpoint?");
-    }
-    if has("certificate") || has("alert") || has("handshake") || has("tls") && https {
-        return (ErrorKind::Tls, format!("TLS handshake failed: {}", last_clause(text)));
-    }
-    if has("Connection refused") {
-        return (ErrorKind::Unreachable, "connection refused".to_owned());
-    }
-    if has("dns error") || has("failed to lookup") || has("Name or service not known") {
-        return (ErrorKind::Unreachable, "the host name does not resolve".to_owned());
-    }
-    if has("timed out") || has("KeepAliveTimedOut") || has("deadline has elapsed") || has("Timeout expired") {
-        return (ErrorKind::Timeout, "no answer in time".to_owned());
-    }
-    if https && has("connection closed") {
-        // In TLS 1.3 a server refuses a client after the handshake, by closing.
-        return tls(
-            "the server closed the connection: perhaps it wants a client certificate that its CA signed",
-        );
-    }
-    if !https
-        && (has("connection closed")
-            || has("frame with invalid size")
-            || has("connection reset")
-            || has("operation was canceled"))
-    {
-        let hint =
-            "the connection was closed; does the port want TLS (https://), or is it no etcd client port?";
-        return (ErrorKind::Unreachable, hint.to_owned());
-    }
-    if has("http2 error") || has("protocol error") || has("invalid HTTP") || has("invalid compression flag") {
-        return (ErrorKind::Malformed, "what answers there is no etcd client port".to_owned());
-    }
-    (ErrorKind::Unreachable, last_clause(text).to_owned())
-}
-
-/// An error with its sources, outermost first.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+/// The texts of an error and of all its causes, joined; causes that repeat their parent are left out.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
             text.push_str(": ");
-            text.push_str(&cause_text);
+            text.push_str(&words);
         }
-        source = cause.source();
+        next = cause.source();
     }
     text
 }
 
-fn last_clause(text: &str) -> &str {
-    text.rsplit(": ").next().unwrap_or(text)
+/// Kind and sentence of a gRPC status, those that the transport made up included.
+fn explain(endpoint: &str, status: &tonic::Status) -> (ErrorKind, String) {
+    use tonic::Code;
+    let words = status.message();
+    if let Some(source) = std::error::Error::source(status) {
+        return transport(endpoint, &chain(source));
+    }
+    match status.code() {
+        _ if words.contains("permission denied") => {
+            (ErrorKind::Denied, format!("{words} (user lacks a right)"))
+        }
+        Code::PermissionDenied => (ErrorKind::Denied, words.to_owned()),
+        _ if words.contains("user name is empty") => {
+            (ErrorKind::Auth, "this cluster wants a login; configure auth.user and auth.password".to_owned())
+        }
+        _ if words.contains("user name not found") => {
+            (ErrorKind::Auth, format!("{words} (with client certificates etcd takes the CN as user name)"))
+        }
+        _ if words.contains("invalid user ID or password") => {
+            (ErrorKind::Auth, "wrong user name or password".to_owned())
+        }
+        Code::Unauthenticated => (ErrorKind::Auth, words.to_owned()),
+        _ if words.contains("invalid auth token") => (ErrorKind::Auth, words.to_owned()),
+        Code::DeadlineExceeded => (ErrorKind::Timeout, words.to_owned()),
+        _ if words.contains("request timed out") || words.contains("no leader") => {
+            (ErrorKind::Timeout, format!("{words}: the member reaches no quorum"))
+        }
+        Code::Cancelled if words.contains("Timeout expired") => {
+            (ErrorKind::Timeout, "no answer in time".to_owned())
+        }
+        Code::Unimplemented => {
+            (ErrorKind::Malformed, "the endpoint speaks gRPC but is no etcd member".to_owned())
+        }
+        Code::Unknown | Code::Internal
+            if words.contains("mapped from HTTP") || words.contains("content-type") =>
+        {
+            (ErrorKind::Malformed, format!("the endpoint is no etcd member ({words})"))
+        }
+        _ => transport_or_other(endpoint, words),
+    }
+}
+
+fn transport_or_other(endpoint: &str, words: &str) -> (ErrorKind, String) {
+    match transport(endpoint, words) {
+        (ErrorKind::Other, _) => (ErrorKind::Other, words.to_owned()),
+        known => known,
+    }
+}
+
+/// What each text in a transport's error chain means. The first that fits wins.
+const TRANSPORT: [(&str, ErrorKind, &str); 28] = [
+    ("UnknownIssuer", ErrorKind::Tls, "the server's certificate is not signed by a trusted CA; check tls.ca"),
+    ("certificate expired", ErrorKind::Tls, "the server's certificate has expired"),
+    ("Expired", ErrorKind::Tls, "the server's certificate has expired"),
+    ("not valid yet", ErrorKind::Tls, "the server's certificate is not valid yet; check the clocks"),
+    ("NotValidForName", ErrorKind::Tls, "the server's certificate is for another name; set tls.server-name"),
+    (
+        "not valid for name",
+        ErrorKind::Tls,
+        "the server's certificate is for another name; set tls.server-name",
+    ),
+    ("CaUsedAsEndEntity", ErrorKind::Tls, "the server presents a CA certificate as its own"),
+    (
+        "CertificateRequired",
+        ErrorKind::Tls,
+        "the server wants a client certificate; set tls.cert and tls.key",
+    ),
+    ("UnknownCA", ErrorKind::Tls, "the server does not trust the CA of the client certificate"),
+    ("CertificateExpired", ErrorKind::Tls, "the client certificate has expired"),
+    (
+        "BadCertificate",
+        ErrorKind::Tls,
+        "the server refuses the client certificate, or misses one; check tls.cert",
+    ),
+    ("CertificateUnknown", ErrorKind::Tls, "the server refuses the client certificate"),
+    ("InvalidContentType", ErrorKind::Tls, "the server does not speak TLS on this port; is it http:// ?"),
+    (
+        "received corrupt message",
+        ErrorKind::Tls,
+        "the server does not speak TLS on this port; is it http:// ?",
+    ),
+    ("invalid peer certificate", ErrorKind::Tls, "the server's certificate is not acceptable"),
+    ("received fatal alert", ErrorKind::Tls, "the server ended the TLS handshake"),
+    (
+        "handshake eof",
+        ErrorKind::Tls,
+        "the server closed the connection in the TLS handshake; is it http:// ?",
+    ),
+    ("Timeout expired", ErrorKind::Timeout, "no answer in time"),
+    ("HandshakeTimedOut", ErrorKind::Timeout, "the TLS handshake did not end in time"),
+    ("KeepAliveTimedOut", ErrorKind::Timeout, "the member stopped answering"),
+    ("keep-alive timed out", ErrorKind::Timeout, "the member stopped answering"),
+    ("deadline has elapsed", ErrorKind::Timeout, "no connection in time"),
+    ("timed out", ErrorKind::Timeout, "no connection in time"),
+    ("Connection refused", ErrorKind::Unreachable, "connection refused; is etcd running?"),
+    ("lookup", ErrorKind::Unreachable, "the host name cannot be resolved"),
+    ("unreachable", ErrorKind::Unreachable, "no route to the host"),
+    ("frame with invalid", ErrorKind::Malformed, "the endpoint speaks no gRPC; it is no etcd client port"),
+    ("http2 error", ErrorKind::Unreachable, "the connection broke off"),
+];
+
+/// Kind and sentence of a failure below gRPC, from the texts of its causes.
+pub(crate) fn transport(endpoint: &str, causes: &str) -> (ErrorKind, String) {
+    if let Some((_, kind, meaning)) = TRANSPORT.iter().find(|(text, _, _)| causes.contains(text)) {
+        return (*kind, format!("{meaning} ({causes})"));
+    }
+    let broken =
+        ["connection closed", "reset", "broken pipe", "closed connection", "error trying to connect", "eof"];
+    let lower = causes.to_ascii_lowercase();
+    if broken.iter().any(|text| lower.contains(text)) {
+        let hint = if endpoint.starts_with("http://") {
+            "the server closed the connection; does this port want https, and is it an etcd client port?"
+        } else {
+            "the server closed the connection"
+        };
+        return (ErrorKind::Unreachable, format!("{hint} ({causes})"));
+    }
+    (ErrorKind::Other, causes.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_become_kinds() {
+        let table = [
+            (tonic::Status::permission_denied("etcdserver: permission denied"), ErrorKind::Denied),
+            (tonic::Status::unknown("auth: permission denied"), ErrorKind::Denied),
+            (tonic::Status::invalid_argument("etcdserver: user name is empty"), ErrorKind::Auth),
+            (tonic::Status::unauthenticated("etcdserver: invalid auth token"), ErrorKind::Auth),
+            (tonic::Status::unavailable("etcdserver: no leader"), ErrorKind::Timeout),
+            (tonic::Status::unimplemented("unknown service"), ErrorKind::Malformed),
+            (tonic::Status::cancelled("Timeout expired"), ErrorKind::Timeout),
+            (tonic::Status::internal("something else"), ErrorKind::Other),
+        ];
+        for (status, kind) in table {
+            assert_eq!(EtcdError::of_status("http://a:1", "status", status.clone()).kind(), kind, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_plain_connection_that_is_closed_hints_at_https() {
+        let (kind, text) = transport("http://a:1", "connection closed before message completed");
+        assert_eq!(kind, ErrorKind::Unreachable);
+        assert!(text.contains("https"), "{text}");
+    }
 }

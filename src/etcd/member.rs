@@ -1,268 +1,348 @@
-//! One member's client: the calls a monitor makes, each with a deadline and an error that says where.
+//! One member's connection: every call has a deadline, a pace and an error that names the endpoint.
 
-use std::future::Future;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use etcd_client::{AlarmAction, AlarmType, Channel, Client, ConnectOptions, GetOptions};
-use secrecy::{ExposeSecret, SecretString};
-use tonic::transport::Endpoint;
+use tokio::sync::Mutex;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
 
-use super::config::ClusterConfig;
-use super::error::EtcdError;
-use super::http::HttpClient;
-use super::tls::TlsMaterial;
-use crate::model::{Alarm, ClusterId, ErrorKind, MemberId, MemberStatus, StatusSource};
+use super::login::{Session, Token};
+use super::wire::{self, Header};
+use super::{ClusterConfig, EtcdError, Login, Pace, TlsConfig, tls};
+use crate::model::{ErrorKind, Instance};
 
-/// A call's result.
-pub type Answer<T> = Result<T, EtcdError>;
-
-/// How to reach a cluster's members: configuration with its secrets and files read.
-#[derive(Clone)]
-pub struct Connection {
-    pub config: ClusterConfig,
-    password: Option<SecretString>,
-    tls: TlsMaterial,
+/// An etcd answer: all begin with the header.
+pub trait Answer: prost::Message + Default + 'static {
+    fn header(&self) -> Option<&Header>;
 }
 
-/// What Status says, and of which member and cluster it is.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StatusAnswer {
-    pub cluster_id: ClusterId,
-    pub member_id: MemberId,
-    pub is_learner: bool,
-    pub status: MemberStatus,
+/// A member's endpoint. Clones share the connection, the pace and the login.
+#[derive(Debug, Clone)]
+pub struct Member {
+    inner: Arc<Inner>,
 }
 
-/// A member as the member list has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedMember {
-    pub id: MemberId,
-    /// Empty while it never started.
-    pub name: String,
-    pub client_urls: Vec<String>,
-    pub is_learner: bool,
+#[derive(Debug)]
+struct Inner {
+    /// With scheme, without path.
+    url: String,
+    instance: Instance,
+    tls: Option<TlsConfig>,
+    session: Option<Session>,
+    connect_timeout: Duration,
+    call_timeout: Duration,
+    keepalive: Duration,
+    pace: Pace,
+    connection: Mutex<Option<(tls::Stamp, Connection)>>,
 }
 
-/// The member list with its header.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemberList {
-    pub cluster_id: ClusterId,
-    /// Who answered.
-    pub member_id: MemberId,
-    pub raft_term: u64,
-    pub members: Vec<ListedMember>,
+#[derive(Debug, Clone)]
+struct Connection {
+    channel: Channel,
+    http: reqwest::Client,
 }
 
-impl Connection {
-    /// Reads the TLS files.
+/// A call's name, its path, and whether its silence says that the member is dead. It does not for calls
+/// that a healthy member cannot answer without a quorum.
+struct Call {
+    name: &'static str,
+    path: &'static str,
+    silence_is_death: bool,
+}
+
+const STATUS: Call =
+    Call { name: "status", path: "/etcdserverpb.Maintenance/Status", silence_is_death: true };
+const MEMBER_LIST: Call =
+    Call { name: "member-list", path: "/etcdserverpb.Cluster/MemberList", silence_is_death: true };
+const MEMBER_LIST_QUORUM: Call =
+    Call { name: "member-list", path: "/etcdserverpb.Cluster/MemberList", silence_is_death: false };
+const ALARMS: Call =
+    Call { name: "alarms", path: "/etcdserverpb.Maintenance/Alarm", silence_is_death: false };
+const READ: Call = Call { name: "serializable-read", path: "/etcdserverpb.KV/Range", silence_is_death: true };
+const READ_QUORUM: Call =
+    Call { name: "linearizable-read", path: "/etcdserverpb.KV/Range", silence_is_death: false };
+const LOGIN: Call = Call { name: "login", path: "/etcdserverpb.Auth/Authenticate", silence_is_death: false };
+const HASH_KV: Call =
+    Call { name: "hash-kv", path: "/etcdserverpb.Maintenance/HashKV", silence_is_death: false };
+
+impl Member {
+    /// A handle for `endpoint` (configured, or a client URL of the member list); nothing is sent yet.
     ///
     /// # Errors
-    /// (key, message) of every file that does not do.
-    pub fn new(
-        config: ClusterConfig,
-        password: Option<SecretString>,
-    ) -> Result<Self, Vec<(&'static str, String)>> {
-        super::tls::install_crypto_provider();
-        let tls = config.tls.as_ref().map_or_else(|| Ok(TlsMaterial::default()), TlsMaterial::read)?;
-        Ok(Self { config, password, tls })
-    }
-
-    /// Reads changed TLS files again; true when they changed. Unreadable ones keep the old.
-    pub fn refresh(&mut self) -> bool {
-        let Some(config) = self.config.tls.as_ref().filter(|tls| self.tls.is_outdated(tls)) else {
-            return false;
+    /// [`EtcdError::Config`] when the endpoint does not fit the cluster's settings.
+    pub fn new(config: &ClusterConfig, endpoint: &str, login: Option<&Login>) -> Result<Self, EtcdError> {
+        // The HTTP client panics without a provider, so no caller shall be able to forget it.
+        super::install_crypto_provider();
+        let url = config.endpoint_url(endpoint)?;
+        let instance = Instance::of_endpoint(&url).map_err(|e| EtcdError::Config {
+            cluster: config.name.clone(),
+            key: "endpoints",
+            problem: e.to_string(),
+        })?;
+        let inner = Inner {
+            tls: config.tls.clone().filter(|_| url.starts_with("https://")),
+            url,
+            instance,
+            session: login.cloned().map(Session::new),
+            connect_timeout: config.timeouts.connect.0,
+            call_timeout: config.timeouts.call.0,
+            keepalive: config.timeouts.keepalive.0,
+            pace: Pace::new(config.max_requests_per_second),
+            connection: Mutex::new(None),
         };
-        TlsMaterial::read(config).map(|material| self.tls = material).is_ok()
-    }
-
-    pub(super) fn timeout(&self) -> Duration {
-        self.config.timeout.0
-    }
-
-    pub(super) fn apply_http(
-        &self,
-        builder: reqwest::ClientBuilder,
-    ) -> Result<reqwest::ClientBuilder, reqwest::Error> {
-        match &self.config.tls {
-            Some(tls) => self.tls.apply_http(builder, tls),
-            None => Ok(builder),
-        }
-    }
-}
-
-/// One member's gRPC port. Nothing is sent before the first call.
-pub struct MemberClient {
-    url: String,
-    timeout: Duration,
-    /// Made at the first call: with a login, making it talks to etcd.
-    client: Option<Client>,
-    connection: Connection,
-    http: HttpClient,
-}
-
-impl MemberClient {
-    /// # Errors
-    /// When the URL or the TLS material cannot be used.
-    pub fn new(connection: &Connection, endpoint: &str) -> Answer<Self> {
-        let url = connection.config.url_of(endpoint);
-        let http = HttpClient::new(connection, endpoint)?;
-        Ok(Self { url, timeout: connection.timeout(), client: None, connection: connection.clone(), http })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     pub fn url(&self) -> &str {
-        &self.url
+        &self.inner.url
     }
 
-    /// The member's HTTP side, to use beside this one.
-    pub fn http(&self) -> HttpClient {
-        self.http.clone()
-    }
-
-    async fn client(&mut self) -> Answer<Client> {
-        if let Some(client) = &self.client {
-            return Ok(client.clone());
-        }
-        let endpoint = self.endpoint()?;
-        let config = &self.connection.config;
-        let mut options = ConnectOptions::new();
-        if let (Some(auth), Some(password)) = (&config.auth, &self.connection.password) {
-            options = options.with_user(&auth.user, password.expose_secret()).with_auto_token_refresh(true);
-        }
-        let connect = Client::from_channel(Channel::Tonic(endpoint.connect_lazy()), Some(options));
-        let client = limited(self.timeout, &self.url, "connect", connect).await?;
-        self.client = Some(client.clone());
-        Ok(client)
-    }
-
-    fn endpoint(&self) -> Answer<Endpoint> {
-        let invalid = |error: &dyn std::fmt::Display| {
-            EtcdError::new(&self.url, "connect", ErrorKind::Other, format!("not a usable URL: {error}"))
-        };
-        let endpoint = Endpoint::from_shared(self.url.clone()).map_err(|error| invalid(&error))?;
-        let endpoint = endpoint
-            .connect_timeout(self.timeout)
-            // A black hole shows only by missing answers to pings.
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(3))
-            .keep_alive_while_idle(true);
-        if !self.url.starts_with("https://") {
-            return Ok(endpoint);
-        }
-        let tls = self.connection.config.tls.clone().unwrap_or_default();
-        self.connection.tls.apply(endpoint, &self.url, &tls)
-    }
-
-    /// After a failed login or a reset connection the next call starts afresh.
-    fn forget_on_failure<T>(&mut self, answer: Answer<T>) -> Answer<T> {
-        let fatal = |error: &EtcdError| matches!(error.kind, ErrorKind::Auth | ErrorKind::Tls);
-        if answer.as_ref().is_err_and(fatal) {
-            self.client = None;
-        }
-        answer
+    pub fn instance(&self) -> &Instance {
+        &self.inner.instance
     }
 
     /// Maintenance.Status.
-    pub async fn status(&mut self) -> Answer<StatusAnswer> {
-        let mut client = self.client().await?;
-        let answer = limited(self.timeout, &self.url, "status", client.status()).await;
-        let response = self.forget_on_failure(answer)?;
-        let header = self.header("status", response.header())?;
-        let bytes = |signed: i64| u64::try_from(signed).unwrap_or(0);
-        let quota = bytes(response.db_size_quota());
-        Ok(StatusAnswer {
-            cluster_id: ClusterId(header.cluster_id()),
-            member_id: MemberId(header.member_id()),
-            is_learner: response.is_learner(),
-            status: MemberStatus {
-                source: StatusSource::Rpc,
-                version: response.version().to_owned(),
-                db_size_bytes: bytes(response.db_size()),
-                db_size_in_use_bytes: bytes(response.raft_used_db_size()),
-                quota_bytes: (quota > 0).then_some(quota),
-                leader: Some(MemberId(response.leader())).filter(|leader| leader.0 != 0),
-                raft_term: response.raft_term(),
-                raft_index: response.raft_index(),
-                raft_applied_index: response.raft_applied_index(),
-                revision: Some(header.revision()),
-                errors: response.errors().to_vec(),
-            },
-        })
+    ///
+    /// # Errors
+    /// [`EtcdError`]; `Denied` or `Auth` without the right (root, from 3.5.30 on).
+    pub async fn status(&self) -> Result<wire::StatusResponse, EtcdError> {
+        self.call(&STATUS, wire::StatusRequest {}, self.inner.call_timeout).await
     }
 
-    fn header<'a>(
+    /// The member list; with `linearizable` confirmed by a quorum (3.5+), else as the member remembers it.
+    ///
+    /// # Errors
+    /// [`EtcdError`].
+    pub async fn member_list(&self, linearizable: bool) -> Result<wire::MemberListResponse, EtcdError> {
+        let call = if linearizable { &MEMBER_LIST_QUORUM } else { &MEMBER_LIST };
+        self.call(call, wire::MemberListRequest { linearizable }, self.inner.call_timeout).await
+    }
+
+    /// The active alarms. A raft proposal: ask one member per cluster, seldom.
+    ///
+    /// # Errors
+    /// [`EtcdError`].
+    pub async fn alarms(&self) -> Result<wire::AlarmResponse, EtcdError> {
+        self.call(&ALARMS, wire::AlarmRequest { action: 0 }, self.inner.call_timeout).await
+    }
+
+    /// Reads the key `health` (as etcdctl's health check does), by a quorum unless `serializable`.
+    ///
+    /// # Errors
+    /// [`EtcdError`]; `Denied` proves that the read reached a decision.
+    pub async fn read(&self, serializable: bool) -> Result<wire::RangeResponse, EtcdError> {
+        let request =
+            wire::RangeRequest { key: b"health".to_vec(), limit: 1, serializable, count_only: true };
+        let call = if serializable { &READ } else { &READ_QUORUM };
+        self.call(call, request, self.inner.call_timeout).await
+    }
+
+    /// The hash of the key space at `revision` (0 = now). Reads the whole database: one member at a time.
+    ///
+    /// # Errors
+    /// [`EtcdError`].
+    pub async fn hash_kv(
         &self,
-        call: &'static str,
-        header: Option<&'a etcd_client::ResponseHeader>,
-    ) -> Answer<&'a etcd_client::ResponseHeader> {
-        header
-            .ok_or_else(|| EtcdError::new(&self.url, call, ErrorKind::Malformed, "the answer has no header"))
+        revision: i64,
+        deadline: Duration,
+    ) -> Result<wire::HashKvResponse, EtcdError> {
+        self.call(&HASH_KV, wire::HashKvRequest { revision }, deadline).await
     }
 
-    /// Cluster.MemberList, from this member's own view.
-    pub async fn member_list(&mut self) -> Answer<MemberList> {
-        let mut client = self.client().await?;
-        let answer = limited(self.timeout, &self.url, "member-list", client.member_list()).await;
-        let response = self.forget_on_failure(answer)?;
-        let header = self.header("member-list", response.header())?;
-        let members = response.members().iter().map(|member| ListedMember {
-            id: MemberId(member.id()),
-            name: member.name().to_owned(),
-            client_urls: member.client_urls().to_vec(),
-            is_learner: member.is_learner(),
-        });
-        Ok(MemberList {
-            cluster_id: ClusterId(header.cluster_id()),
-            member_id: MemberId(header.member_id()),
-            raft_term: header.raft_term(),
-            members: members.collect(),
-        })
+    /// An HTTP client with this member's TLS settings, for `/metrics` and `/health`; counts as a request.
+    ///
+    /// # Errors
+    /// [`EtcdError::TlsFile`], or [`EtcdError::Resting`] while the member is left alone.
+    pub async fn http(&self, call: &'static str) -> Result<reqwest::Client, EtcdError> {
+        self.pace(call).await?;
+        Ok(self.connection().await?.http)
     }
 
-    /// Maintenance.Alarm GET: a raft proposal, so one member per cluster is asked, seldom.
-    pub async fn alarms(&mut self) -> Answer<Vec<Alarm>> {
-        let mut client = self.client().await?;
-        let call = client.alarm(AlarmAction::Get, AlarmType::None, None);
-        let answer = limited(self.timeout, &self.url, "alarms", call).await;
-        let response = self.forget_on_failure(answer)?;
-        let alarms = response.alarms().iter().filter_map(|alarm| {
-            let kind = match alarm.alarm() {
-                AlarmType::None => return None,
-                AlarmType::Nospace => "NOSPACE",
-                AlarmType::Corrupt => "CORRUPT",
+    /// The TLS alert with which the member ends connections, if it does. In TLS 1.3 a refused client
+    /// certificate shows only after the handshake, and gRPC may meet the closed connection first; an
+    /// HTTP request waits for the answer and so mostly sees the alert.
+    async fn alert(&self) -> Option<(ErrorKind, String)> {
+        let http = self.connection().await.ok()?.http;
+        let request = http.get(format!("{}/version", self.inner.url)).timeout(self.inner.connect_timeout);
+        let causes = super::error::chain(&request.send().await.err()?);
+        Some(super::error::transport(&self.inner.url, &causes)).filter(|(kind, _)| *kind == ErrorKind::Tls)
+    }
+
+    /// Waits for a token; refuses while the breaker is open.
+    async fn pace(&self, call: &'static str) -> Result<(), EtcdError> {
+        if let Some((wait, kind, last)) = self.inner.pace.rest(Instant::now()) {
+            return Err(EtcdError::Resting { endpoint: self.inner.url.clone(), call, kind, last, wait });
+        }
+        let wait = self.inner.pace.take(Instant::now());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
+    }
+
+    async fn call<Q, A>(&self, call: &Call, request: Q, deadline: Duration) -> Result<A, EtcdError>
+    where
+        Q: prost::Message + Clone + 'static,
+        A: Answer,
+    {
+        self.pace(call.name).await?;
+        let mut result = self.call_with_login(call, request, deadline).await;
+        if let Err(EtcdError::Call { kind, message, .. }) = &mut result
+            && *kind == ErrorKind::Unreachable
+            && self.inner.url.starts_with("https://")
+            && message.contains("closed")
+        {
+            match self.alert().await {
+                Some(why) => (*kind, *message) = why,
+                None if self.inner.tls.as_ref().is_none_or(|tls| tls.cert.is_none()) => {
+                    message
+                        .push_str("; if it runs, it may want a client certificate: set tls.cert and tls.key");
+                }
+                None => {}
+            }
+        }
+        match &result {
+            Ok(_) => self.inner.pace.answered(),
+            Err(e) if e.is_answer() => self.inner.pace.answered(),
+            Err(e) => match e.kind() {
+                ErrorKind::Timeout if !call.silence_is_death => {}
+                kind @ (ErrorKind::Timeout | ErrorKind::Unreachable | ErrorKind::Tls) => {
+                    self.inner.pace.failed(Instant::now(), kind, &e.to_string());
+                }
+                _ => {}
+            },
+        }
+        result
+    }
+
+    async fn call_with_login<Q, A>(&self, call: &Call, request: Q, deadline: Duration) -> Result<A, EtcdError>
+    where
+        Q: prost::Message + Clone + 'static,
+        A: Answer,
+    {
+        let Some(session) = &self.inner.session else {
+            return self.send(call, request, None, deadline).await;
+        };
+        for last in [false, true] {
+            let (token, why) = match session.token(async |login: &Login| self.login(login).await).await {
+                Token::Send(token) => (Some(token), None),
+                Token::Without(why) => (None, why),
             };
-            Some(Alarm { kind: kind.to_owned(), member_id: Some(MemberId(alarm.member_id())) })
-        });
-        Ok(alarms.collect())
+            // A wrong password is told as such; an outage of the quorum leaves what anyone may read.
+            if let Some((kind @ (ErrorKind::Auth | ErrorKind::Malformed), message)) = why {
+                return Err(self.failure(call, kind, message));
+            }
+            let had_token = token.is_some();
+            match (self.send(call, request.clone(), token, deadline).await, why) {
+                (Err(e), Some((kind, message))) if e.kind() == ErrorKind::Auth => {
+                    return Err(self.failure(call, kind, message));
+                }
+                (Err(e), _) if had_token && !last && rejects_token(&e) => session.forget().await,
+                (result, _) => return result,
+            }
+        }
+        Err(self.failure(call, ErrorKind::Auth, "every new login token is rejected".to_owned()))
     }
 
-    /// Reads the key `health`, as etcdctl's `endpoint health` does. A missing right proves as much as an
-    /// answer: to know it the member had to ask the quorum.
-    pub async fn read(&mut self, linearizable: bool) -> Answer<Duration> {
-        let call = if linearizable { "linearizable-read" } else { "serializable-read" };
-        let mut client = self.client().await?;
-        let mut options = GetOptions::new().with_limit(1).with_keys_only();
-        if !linearizable {
-            options = options.with_serializable();
+    fn failure(&self, call: &Call, kind: ErrorKind, message: String) -> EtcdError {
+        EtcdError::Call { endpoint: self.inner.url.clone(), call: call.name, kind, message, source: None }
+    }
+
+    async fn login(&self, login: &Login) -> Result<String, EtcdError> {
+        use secrecy::ExposeSecret;
+        let request = wire::AuthenticateRequest {
+            name: login.user.clone(),
+            password: login.password.expose_secret().to_owned(),
+        };
+        let answer: wire::AuthenticateResponse =
+            self.send(&LOGIN, request, None, self.inner.call_timeout).await?;
+        Ok(answer.token)
+    }
+
+    async fn send<Q, A>(
+        &self,
+        call: &Call,
+        request: Q,
+        token: Option<tonic::metadata::AsciiMetadataValue>,
+        deadline: Duration,
+    ) -> Result<A, EtcdError>
+    where
+        Q: prost::Message + Clone + 'static,
+        A: Answer,
+    {
+        let endpoint = &self.inner.url;
+        let exchange = async {
+            let channel = self.connection().await?.channel;
+            let mut grpc = tonic::client::Grpc::new(channel);
+            grpc.ready().await.map_err(|e| {
+                EtcdError::of_status(endpoint, call.name, tonic::Status::from_error(Box::new(e)))
+            })?;
+            let mut request = tonic::Request::new(request);
+            request.set_timeout(deadline);
+            if let Some(token) = token {
+                request.metadata_mut().insert("token", token);
+            }
+            let codec = tonic_prost::ProstCodec::<Q, A>::default();
+            let answer = grpc.unary(request, PathAndQuery::from_static(call.path), codec).await;
+            answer
+                .map(tonic::Response::into_inner)
+                .map_err(|status| EtcdError::of_status(endpoint, call.name, status))
+        };
+        tokio::time::timeout(deadline, exchange)
+            .await
+            .unwrap_or_else(|_| Err(EtcdError::timeout(endpoint, call.name, deadline)))
+    }
+
+    /// The open connection, made anew when a certificate file changed.
+    async fn connection(&self) -> Result<Connection, EtcdError> {
+        let inner = &self.inner;
+        let stamp = match &inner.tls {
+            Some(tls) => tls::stamp(tls).await,
+            None => tls::Stamp::new(),
+        };
+        let mut slot = inner.connection.lock().await;
+        if let Some((_, connection)) = slot.as_ref().filter(|(there, _)| *there == stamp) {
+            return Ok(connection.clone());
         }
-        let started = std::time::Instant::now();
-        let answer = limited(self.timeout, &self.url, call, client.get("health", Some(options))).await;
-        match self.forget_on_failure(answer) {
-            Ok(_) => Ok(started.elapsed()),
-            Err(error) if error.kind == ErrorKind::Denied => Ok(started.elapsed()),
-            Err(error) => Err(error),
-        }
+        let material = match &inner.tls {
+            Some(config) => tls::load(config).await?,
+            None => tls::Material::system(),
+        };
+        let connection = inner.connect(&material).map_err(|message| EtcdError::Call {
+            endpoint: inner.url.clone(),
+            call: "connect",
+            kind: ErrorKind::Tls,
+            message,
+            source: None,
+        })?;
+        *slot = Some((stamp, connection.clone()));
+        Ok(connection)
     }
 }
 
-async fn limited<T>(
-    limit: Duration,
-    url: &str,
-    call: &'static str,
-    work: impl Future<Output = Result<T, etcd_client::Error>>,
-) -> Answer<T> {
-    match tokio::time::timeout(limit, work).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(EtcdError::of_client(url, call, &error)),
-        Err(_) => Err(EtcdError::timeout(url, call, limit)),
+impl Inner {
+    fn connect(&self, material: &tls::Material) -> Result<Connection, String> {
+        let mut endpoint = Endpoint::from_shared(self.url.clone())
+            .map_err(|e| e.to_string())?
+            .connect_timeout(self.connect_timeout)
+            .tcp_keepalive(Some(self.keepalive))
+            .http2_keep_alive_interval(self.keepalive)
+            .keep_alive_timeout(self.keepalive)
+            .keep_alive_while_idle(true);
+        if self.url.starts_with("https://") {
+            endpoint = material.apply(endpoint).map_err(|e| super::error::chain(&e))?;
+        }
+        let builder = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(self.connect_timeout);
+        let http = material.apply_http(builder)?.build().map_err(|e| super::error::chain(&e))?;
+        Ok(Connection { channel: endpoint.connect_lazy(), http })
     }
+}
+
+fn rejects_token(error: &EtcdError) -> bool {
+    let text = error.to_string();
+    error.kind() == ErrorKind::Auth && (text.contains("token") || text.contains("revision"))
 }

@@ -1,151 +1,207 @@
-//! TLS material from PEM files, read again when a file changes.
+//! PEM files into TLS settings for gRPC and HTTP, and noticing that they changed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::config::TlsConfig;
-use super::error::EtcdError;
-use crate::model::ErrorKind;
+use super::{EtcdError, TlsConfig};
 
-/// Makes ring the process' TLS provider. Safe to call again.
-pub fn install_crypto_provider() {
-    // An error means that one is installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+/// Modification time and length per file: enough to see that an agent replaced it.
+pub(super) type Stamp = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
+
+/// The files of a [`TlsConfig`], read and parsed. Not `Debug`: it holds the private key.
+#[derive(Clone)]
+pub(super) struct Material {
+    ca_pem: Option<Vec<u8>>,
+    identity_pem: Option<(Vec<u8>, Vec<u8>)>,
+    roots: Option<Arc<RootCertStore>>,
+    insecure: bool,
+    server_name: Option<String>,
 }
 
-/// The files' content, and when they were last written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TlsMaterial {
-    ca: Option<Vec<u8>>,
-    identity: Option<(Vec<u8>, Vec<u8>)>,
-    written: Vec<Option<SystemTime>>,
+pub(super) async fn stamp(tls: &TlsConfig) -> Stamp {
+    let mut stamp = Vec::new();
+    for path in [&tls.ca, &tls.cert, &tls.key].into_iter().flatten() {
+        let meta = tokio::fs::metadata(path).await.ok();
+        stamp.push((path.clone(), meta.and_then(|m| Some((m.modified().ok()?, m.len())))));
+    }
+    stamp
 }
 
-impl TlsMaterial {
-    /// Reads the files that `config` names.
-    ///
-    /// # Errors
-    /// (key, message) of every file that cannot be read or holds no PEM of its kind.
-    pub fn read(config: &TlsConfig) -> Result<Self, Vec<(&'static str, String)>> {
-        let mut problems = Vec::new();
-        let mut file = |key, path: &Option<PathBuf>, label: &str| {
-            let path = path.as_ref()?;
-            read_pem(path, label).map_err(|message| problems.push((key, message))).ok()
-        };
-        let ca = file("tls.ca", &config.ca, "CERTIFICATE");
-        let cert = file("tls.cert", &config.cert, "CERTIFICATE");
-        let key = file("tls.key", &config.key, "PRIVATE KEY");
-        if !problems.is_empty() {
-            return Err(problems);
+async fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, EtcdError> {
+    let problem =
+        |e: std::io::Error| EtcdError::TlsFile { key, path: path.to_owned(), problem: e.to_string() };
+    tokio::fs::read(path).await.map_err(problem)
+}
+
+fn bad(key: &'static str, path: &Path, problem: impl std::fmt::Display) -> EtcdError {
+    EtcdError::TlsFile { key, path: path.to_owned(), problem: format!("{problem}") }
+}
+
+/// Reads and checks the files, so that a wrong one is named before any handshake.
+pub(super) async fn load(tls: &TlsConfig) -> Result<Material, EtcdError> {
+    let mut material = Material {
+        ca_pem: None,
+        identity_pem: None,
+        roots: None,
+        insecure: tls.insecure_skip_verify,
+        server_name: tls.server_name.clone(),
+    };
+    if let Some(path) = &tls.ca {
+        let pem = read("tls.ca", path).await?;
+        let mut roots = RootCertStore::empty();
+        for der in CertificateDer::pem_slice_iter(&pem) {
+            let der = der.map_err(|e| bad("tls.ca", path, e))?;
+            roots.add(der).map_err(|e| bad("tls.ca", path, e))?;
         }
-        Ok(Self { ca, identity: cert.zip(key), written: written(config) })
+        if roots.is_empty() {
+            return Err(bad("tls.ca", path, "holds no PEM certificate"));
+        }
+        material.roots = Some(Arc::new(roots));
+        material.ca_pem = Some(pem);
+    }
+    if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
+        let cert_pem = read("tls.cert", cert).await?;
+        if CertificateDer::pem_slice_iter(&cert_pem).flatten().next().is_none() {
+            return Err(bad("tls.cert", cert, "holds no PEM certificate"));
+        }
+        let key_pem = read("tls.key", key).await?;
+        PrivateKeyDer::from_pem_slice(&key_pem)
+            .map_err(|_| bad("tls.key", key, "holds no unencrypted PEM private key"))?;
+        material.identity_pem = Some((cert_pem, key_pem));
+    }
+    Ok(material)
+}
+
+impl Material {
+    /// TLS as the system trusts it, without a client certificate.
+    pub(super) fn system() -> Self {
+        Self { ca_pem: None, identity_pem: None, roots: None, insecure: false, server_name: None }
     }
 
-    /// Whether a file changed since it was read.
-    pub fn is_outdated(&self, config: &TlsConfig) -> bool {
-        written(config) != self.written
-    }
-
-    /// The endpoint with this TLS.
     pub(super) fn apply(
         &self,
-        endpoint: Endpoint,
-        url: &str,
-        config: &TlsConfig,
-    ) -> Result<Endpoint, EtcdError> {
-        let mut tls = ClientTlsConfig::new();
-        // A verifier of our own and roots exclude each other.
-        tls = match &self.ca {
-            _ if config.insecure_skip_verify => tls,
-            Some(pem) => tls.ca_certificate(Certificate::from_pem(pem)),
-            None => tls.with_native_roots(),
+        endpoint: tonic::transport::Endpoint,
+    ) -> Result<tonic::transport::Endpoint, tonic::transport::Error> {
+        let mut config = tonic::transport::ClientTlsConfig::new();
+        // The lenient verifier replaces all roots; tonic refuses to be given both.
+        config = match &self.ca_pem {
+            _ if self.insecure => config,
+            Some(pem) => config.ca_certificate(tonic::transport::Certificate::from_pem(pem)),
+            None => config.with_native_roots(),
         };
-        if let Some((cert, key)) = &self.identity {
-            tls = tls.identity(Identity::from_pem(cert, key));
+        if let Some((cert, key)) = &self.identity_pem {
+            config = config.identity(tonic::transport::Identity::from_pem(cert, key));
         }
-        if let Some(name) = &config.server_name {
-            tls = tls.domain_name(name);
+        if let Some(name) = &self.server_name {
+            config = config.domain_name(name);
         }
-        let applied = if config.insecure_skip_verify {
-            let verifier = Arc::new(AcceptAny(Arc::new(rustls::crypto::ring::default_provider())));
-            endpoint.tls_config_with_verifier(tls, verifier)
-        } else {
-            endpoint.tls_config(tls)
-        };
-        applied.map_err(|error| EtcdError::new(url, "connect", ErrorKind::Tls, super::error::chain(&error)))
+        if self.insecure {
+            return endpoint.tls_config_with_verifier(config, Arc::new(Lenient::any()));
+        }
+        endpoint.tls_config(config)
     }
 
-    /// The HTTP client's builder with this TLS.
+    /// The same trust for `/metrics` and `/health`.
     pub(super) fn apply_http(
         &self,
-        mut builder: reqwest::ClientBuilder,
-        config: &TlsConfig,
-    ) -> Result<reqwest::ClientBuilder, reqwest::Error> {
-        if let Some(pem) = &self.ca {
-            builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem)?);
-        }
-        if let Some((cert, key)) = &self.identity {
-            let both = [cert.as_slice(), b"\n", key.as_slice()].concat();
-            builder = builder.identity(reqwest::Identity::from_pem(&both)?);
-        }
-        Ok(builder.tls_danger_accept_invalid_certs(config.insecure_skip_verify))
+        builder: reqwest::ClientBuilder,
+    ) -> Result<reqwest::ClientBuilder, String> {
+        let verifier = match (&self.roots, self.insecure) {
+            (_, true) => Lenient::any(),
+            (Some(roots), _) => Lenient::named(Arc::clone(roots), self.server_name.as_deref())?,
+            (None, false) => {
+                let Some((cert, key)) = &self.identity_pem else { return Ok(builder) };
+                let pem = [cert.as_slice(), b"\n", key.as_slice()].concat();
+                return Ok(builder.identity(reqwest::Identity::from_pem(&pem).map_err(|e| e.to_string())?));
+            }
+        };
+        let config = rustls::ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|e| e.to_string())?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match &self.identity_pem {
+            None => config.with_no_client_auth(),
+            Some((cert, key)) => {
+                let chain = CertificateDer::pem_slice_iter(cert).flatten().collect();
+                let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| e.to_string())?;
+                config.with_client_auth_cert(chain, key).map_err(|e| e.to_string())?
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(builder.tls_backend_preconfigured(config))
     }
 }
 
-fn read_pem(path: &Path, label: &str) -> Result<Vec<u8>, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-    let text = String::from_utf8_lossy(&bytes);
-    let has = text.lines().any(|line| line.starts_with("-----BEGIN ") && line.contains(label));
-    if has { Ok(bytes) } else { Err(format!("{} holds no PEM {label}", path.display())) }
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }
 
-fn written(config: &TlsConfig) -> Vec<Option<SystemTime>> {
-    let files = [&config.ca, &config.cert, &config.key];
-    files.map(|path| path.as_ref().and_then(|path| std::fs::metadata(path).ok()?.modified().ok())).to_vec()
-}
-
-/// `insecure-skip-verify`: any certificate will do, signatures of the handshake are still checked.
+/// Verifies against given roots under a given name, or trusts anything (`insecure-skip-verify`).
 #[derive(Debug)]
-struct AcceptAny(Arc<CryptoProvider>);
+struct Lenient {
+    provider: Arc<CryptoProvider>,
+    inner: Option<Arc<WebPkiServerVerifier>>,
+    name: Option<ServerName<'static>>,
+}
 
-impl ServerCertVerifier for AcceptAny {
+impl Lenient {
+    fn any() -> Self {
+        Self { provider: provider(), inner: None, name: None }
+    }
+
+    fn named(roots: Arc<RootCertStore>, name: Option<&str>) -> Result<Self, String> {
+        let inner = WebPkiServerVerifier::builder_with_provider(roots, provider())
+            .build()
+            .map_err(|e| e.to_string())?;
+        let name = name.map(|n| ServerName::try_from(n.to_owned())).transpose().map_err(|e| e.to_string())?;
+        Ok(Self { provider: provider(), inner: Some(inner), name })
+    }
+}
+
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
+        let name = self.name.as_ref().unwrap_or(server_name);
+        inner.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
         &self,
         message: &[u8],
         cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
     }
 
     fn verify_tls13_signature(
         &self,
         message: &[u8],
         cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -15,8 +15,6 @@ pub struct Reading {
     pub cluster_id: Option<ClusterId>,
     /// One entry per configured or discovered member, sorted by instance, unreachable ones too.
     pub members: Vec<MemberReading>,
-    /// Whether `members` rests on a member list; without one it is only who is configured.
-    pub member_list_known: bool,
     pub alarms: Vec<Alarm>,
     /// What went wrong for the cluster as a whole (a member's own errors are in its entry).
     pub errors: Vec<ReadingError>,
@@ -237,8 +235,8 @@ pub struct Scrape {
     pub samples: Vec<ScrapedSample>,
     /// Series cut off by the cap or by drop rules.
     pub dropped_series: u64,
-    /// Series that the scrape before did not have.
-    pub series_added: u64,
+    /// Kept series that the member's last good scrape did not have.
+    pub added_series: u64,
 }
 
 /// One sample as scraped: labels with `__name__`, without `cluster`, `instance` and `job`.

@@ -1,40 +1,49 @@
-//! Events from two consecutive readings of one cluster. Pure.
+//! What happened between two readings of one cluster.
 //!
-//! A part that was not read, or failed, says nothing: only what both readings know can have changed.
+//! Only what both readings are sure of becomes an event: a member that did not answer has not been
+//! removed, and an unknown leader is not a new one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::model::{Event, EventKind, MemberReading, Reading, Severity};
+use crate::model::{Alarm, Event, EventKind, Instance, MemberId, MemberReading, Reading, Severity};
 
-/// What happened between `previous` and `next`.
+/// The events that lead from `previous` to `next`. Ids depend on raft terms, member ids and instants of
+/// `next`, so two witnesses of a leader change write one event.
 pub fn changes(previous: &Reading, next: &Reading) -> Vec<Event> {
-    let mut events = Vec::new();
-    events.extend(leader_change(previous, next));
-    membership(previous, next, &mut events);
-    for member in &next.members {
-        if let Some(before) = previous.members.iter().find(|m| m.instance == member.instance) {
-            member_changes(next, before, member, &mut events);
-        }
+    if previous.cluster != next.cluster || differs(previous.cluster_id, next.cluster_id) {
+        return Vec::new();
     }
-    alarm_changes(previous, next, &mut events);
+    let mut events = Vec::new();
+    events.extend(leader(previous, next));
+    membership(previous, next, &mut events);
+    reachability(previous, next, &mut events);
+    alarms(previous, next, &mut events);
+    versions(previous, next, &mut events);
     events
 }
 
-fn event(
-    reading: &Reading,
+fn differs<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
+    matches!((a, b), (Some(a), Some(b)) if a != b)
+}
+
+struct Happening<'a> {
     kind: EventKind,
     severity: Severity,
-    subject: &str,
-    occurrence: &str,
+    subject: &'a str,
+    /// Tells it from other happenings of its kind and subject.
+    occurrence: String,
     text: String,
-    details: Value,
-) -> Event {
+    details: serde_json::Value,
+}
+
+fn event(next: &Reading, happening: Happening<'_>) -> Event {
+    let Happening { kind, severity, subject, occurrence, text, details } = happening;
     Event {
-        id: Event::id_of(&reading.cluster, kind, subject, occurrence),
-        cluster: reading.cluster.clone(),
-        ts_ms: reading.ts_ms,
+        id: Event::id_of(&next.cluster, kind, subject, &occurrence),
+        cluster: next.cluster.clone(),
+        ts_ms: next.ts_ms,
         kind,
         severity,
         subject: subject.to_owned(),
@@ -44,143 +53,172 @@ fn event(
     }
 }
 
-/// A new leader, or elections at the same leader: the raft term tells of those nobody saw.
-fn leader_change(previous: &Reading, next: &Reading) -> Option<Event> {
-    let (old, new) = (previous.leader()?, next.leader()?);
-    if new.1 <= old.1 {
+fn leader(previous: &Reading, next: &Reading) -> Option<Event> {
+    let (old, old_term) = previous.leader()?;
+    let (new, term) = next.leader()?;
+    // A lower term is an old view of a member that is cut off.
+    if new == old || term <= old_term {
         return None;
     }
-    let name = |reading: &Reading, id| {
-        let member = reading.members.iter().find(|m| m.member_id == Some(id));
-        member.map_or_else(|| id.to_string(), display_name)
+    let label = |id: MemberId| {
+        let member = next.members.iter().chain(&previous.members).find(|m| m.member_id == Some(id));
+        member.map_or_else(|| id.to_string(), label)
     };
-    let (from, to) = (name(previous, old.0), name(next, new.0));
-    let terms = new.1 - old.1;
-    let text = match (old.0 == new.0, terms) {
-        (true, _) => format!("{to} was elected again, term {} to {}", old.1, new.1),
-        (false, 1) => format!("leader changed from {from} to {to}, term {}", new.1),
-        (false, _) => format!("leader changed from {from} to {to}, term {} after {terms} terms", new.1),
-    };
-    let details = json!({ "from": from, "to": to, "term": new.1, "terms_passed": terms });
-    // The term makes it one event for every witness.
-    let subject = next.leader_member().map_or_else(|| to.clone(), |member| member.instance.to_string());
-    Some(event(next, EventKind::LeaderChanged, Severity::Info, &subject, &new.1.to_string(), text, details))
+    let text =
+        format!("{} became leader in term {term}; it was {} in term {old_term}", label(new), label(old));
+    Some(event(
+        next,
+        Happening {
+            kind: EventKind::LeaderChanged,
+            severity: Severity::Info,
+            subject: next.cluster.as_str(),
+            occurrence: format!("term {term}"),
+            text,
+            details: json!({ "leader": new, "term": term, "previous_leader": old, "previous_term": old_term }),
+        },
+    ))
 }
 
-fn display_name(member: &MemberReading) -> String {
-    member.name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| member.instance.to_string())
+/// A member as people know it.
+fn label(member: &MemberReading) -> String {
+    match &member.name {
+        Some(name) => format!("{name} ({})", member.instance),
+        None => member.instance.to_string(),
+    }
+}
+
+/// Members by id. `None` when one of the entries has no id: such a reading is no member list.
+fn by_id(reading: &Reading) -> Option<BTreeMap<MemberId, &MemberReading>> {
+    reading.members.iter().map(|m| Some((m.member_id?, m))).collect()
 }
 
 fn membership(previous: &Reading, next: &Reading, events: &mut Vec<Event>) {
-    let ids = |reading: &Reading| -> BTreeMap<_, String> {
-        reading.members.iter().filter_map(|m| Some((m.member_id?, display_name(m)))).collect()
+    let (Some(before), Some(after)) = (by_id(previous), by_id(next)) else { return };
+    // The probe drops a member only on a list that a quorum confirmed; a reading without any answer proves
+    // nothing all the same.
+    if before.is_empty() || after.is_empty() || !next.members.iter().any(MemberReading::reachable) {
+        return;
+    }
+    let sides = [
+        (&after, &before, EventKind::MemberAdded, Severity::Info, "joined the cluster"),
+        (&before, &after, EventKind::MemberRemoved, Severity::Warning, "was removed from the cluster"),
+    ];
+    for (here, there, kind, severity, what) in sides {
+        for (id, member) in here.iter().filter(|(id, _)| !there.contains_key(id)) {
+            events.push(event(
+                next,
+                Happening {
+                    kind,
+                    severity,
+                    subject: member.instance.as_str(),
+                    // Ids are never used twice.
+                    occurrence: id.to_string(),
+                    text: format!("member {} {what}", label(member)),
+                    details: json!({ "member_id": id, "name": member.name, "learner": member.is_learner }),
+                },
+            ));
+        }
+    }
+}
+
+fn pairs<'a>(
+    previous: &'a Reading,
+    next: &'a Reading,
+) -> impl Iterator<Item = (&'a MemberReading, &'a MemberReading)> {
+    let before: BTreeMap<&Instance, &MemberReading> =
+        previous.members.iter().map(|m| (&m.instance, m)).collect();
+    next.members.iter().filter_map(move |m| Some((*before.get(&m.instance)?, m)))
+}
+
+/// Whether the reading asked the member anything at all: a reading of few parts may not have.
+fn asked(member: &MemberReading) -> bool {
+    member.reachable() || !member.errors.is_empty()
+}
+
+fn reachability(previous: &Reading, next: &Reading, events: &mut Vec<Event>) {
+    for (before, after) in pairs(previous, next).filter(|(a, b)| asked(a) && asked(b)) {
+        let (kind, severity, what) = match (before.reachable(), after.reachable()) {
+            (true, false) => (EventKind::MemberUnreachable, Severity::Warning, "does not answer"),
+            (false, true) => (EventKind::MemberReachable, Severity::Info, "answers again"),
+            _ => continue,
+        };
+        let why = after.errors.first().filter(|_| !after.reachable()).map(|e| format!(": {}", e.message));
+        events.push(event(
+            next,
+            Happening {
+                kind,
+                severity,
+                subject: after.instance.as_str(),
+                occurrence: next.ts_ms.to_string(),
+                text: format!("member {} {what}{}", label(after), why.unwrap_or_default()),
+                details: json!({ "member_id": after.member_id, "errors": after.errors }),
+            },
+        ));
+    }
+}
+
+/// Alarms of a kind that both readings tell of; who raised it may become known later.
+fn alarms(previous: &Reading, next: &Reading, events: &mut Vec<Event>) {
+    let knows = |reading: &Reading| reading.members.iter().any(|m| m.status.is_some());
+    if !knows(previous) || !knows(next) {
+        return;
+    }
+    let within = |alarm: &Alarm, alarms: &[Alarm]| {
+        alarms.iter().any(|other| {
+            other.kind == alarm.kind
+                && (other.member_id == alarm.member_id
+                    || other.member_id.is_none()
+                    || alarm.member_id.is_none())
+        })
     };
-    let (old, new) = (ids(previous), ids(next));
-    // Without the member list a reading knows only whom it reached; that says nothing about membership.
-    if !(previous.member_list_known && next.member_list_known) {
-        return;
+    let sides = [
+        (&next.alarms, &previous.alarms, EventKind::AlarmRaised, Severity::Critical, "raised"),
+        (&previous.alarms, &next.alarms, EventKind::AlarmCleared, Severity::Info, "cleared"),
+    ];
+    for (here, there, kind, severity, what) in sides {
+        for alarm in here.iter().filter(|alarm| !within(alarm, there)) {
+            let member =
+                next.members.iter().find(|m| m.member_id.is_some() && m.member_id == alarm.member_id);
+            let at = member.map(|m| format!(" at {}", label(m))).unwrap_or_default();
+            events.push(event(
+                next,
+                Happening {
+                    kind,
+                    severity,
+                    subject: member.map_or(next.cluster.as_str(), |m| m.instance.as_str()),
+                    occurrence: format!("{} {}", alarm.kind, next.ts_ms),
+                    text: format!("alarm {} {what}{at}", alarm.kind),
+                    details: json!({ "alarm": alarm.kind, "member_id": alarm.member_id }),
+                },
+            ));
+        }
     }
-    for (id, name) in new.iter().filter(|(id, _)| !old.contains_key(id)) {
-        let text = format!("member {name} ({id}) was added");
-        let details = json!({ "member_id": id });
+}
+
+fn versions(previous: &Reading, next: &Reading, events: &mut Vec<Event>) {
+    for (before, after) in pairs(previous, next) {
+        let (Some(old), Some(new)) = (&before.status, &after.status) else { continue };
+        if old.version.is_empty() || new.version.is_empty() || old.version == new.version {
+            continue;
+        }
         events.push(event(
             next,
-            EventKind::MemberAdded,
-            Severity::Info,
-            name,
-            &id.to_string(),
-            text,
-            details,
-        ));
-    }
-    for (id, name) in old.iter().filter(|(id, _)| !new.contains_key(id)) {
-        let text = format!("member {name} ({id}) was removed");
-        let details = json!({ "member_id": id });
-        events.push(event(
-            next,
-            EventKind::MemberRemoved,
-            Severity::Info,
-            name,
-            &id.to_string(),
-            text,
-            details,
+            Happening {
+                kind: EventKind::VersionChanged,
+                severity: Severity::Info,
+                subject: after.instance.as_str(),
+                occurrence: format!("{} to {} {}", old.version, new.version, next.ts_ms),
+                text: format!(
+                    "member {} runs etcd {} now; it ran {}",
+                    label(after),
+                    new.version,
+                    old.version
+                ),
+                details: json!({ "from": old.version, "to": new.version }),
+            },
         ));
     }
 }
 
-fn member_changes(next: &Reading, before: &MemberReading, now: &MemberReading, events: &mut Vec<Event>) {
-    let (subject, name) = (now.instance.as_str(), display_name(now));
-    // Two monitors see one outage at slightly different times; a minute makes it one event.
-    let minute = (next.ts_ms / 60_000).to_string();
-    if before.reachable() && !now.reachable() {
-        let cause = now.errors.first().map(|error| error.message.clone()).unwrap_or_default();
-        let text = format!("{name} does not answer: {cause}");
-        let details = json!({ "errors": now.errors });
-        events.push(event(
-            next,
-            EventKind::MemberUnreachable,
-            Severity::Warning,
-            subject,
-            &minute,
-            text,
-            details,
-        ));
-    }
-    if !before.reachable() && now.reachable() {
-        let text = format!("{name} answers again");
-        events.push(event(
-            next,
-            EventKind::MemberReachable,
-            Severity::Info,
-            subject,
-            &minute,
-            text,
-            json!({}),
-        ));
-    }
-    let version = |m: &MemberReading| m.status.as_ref().map(|s| s.version.clone()).filter(|v| !v.is_empty());
-    if let (Some(old), Some(new)) = (version(before), version(now))
-        && old != new
-    {
-        let text = format!("{name} runs etcd {new} now, before it was {old}");
-        let details = json!({ "from": old, "to": new });
-        events.push(event(next, EventKind::VersionChanged, Severity::Info, subject, &new, text, details));
-    }
-}
-
-fn alarm_changes(previous: &Reading, next: &Reading, events: &mut Vec<Event>) {
-    if !(previous.has_quorum() && next.has_quorum()) {
-        return;
-    }
-    let (old, new): (BTreeSet<_>, BTreeSet<_>) =
-        (previous.alarms.iter().map(key).collect(), next.alarms.iter().map(key).collect());
-    let minute = (next.ts_ms / 60_000).to_string();
-    for (kind, member) in new.difference(&old) {
-        let text = format!("alarm {kind} was raised{}", of(member));
-        let details = json!({ "alarm": kind, "member_id": member });
-        let occurrence = format!("{kind} {minute}");
-        events.push(event(
-            next,
-            EventKind::AlarmRaised,
-            Severity::Critical,
-            member,
-            &occurrence,
-            text,
-            details,
-        ));
-    }
-    for (kind, member) in old.difference(&new) {
-        let text = format!("alarm {kind} was cleared{}", of(member));
-        let details = json!({ "alarm": kind, "member_id": member });
-        let occurrence = format!("{kind} {minute}");
-        events.push(event(next, EventKind::AlarmCleared, Severity::Info, member, &occurrence, text, details));
-    }
-}
-
-fn key(alarm: &crate::model::Alarm) -> (String, String) {
-    (alarm.kind.clone(), alarm.member_id.map(|id| id.to_string()).unwrap_or_default())
-}
-
-fn of(member: &str) -> String {
-    if member.is_empty() { String::new() } else { format!(" by member {member}") }
-}
+#[cfg(test)]
+mod tests;

@@ -1,28 +1,29 @@
-//! The `[scrape]` section.
+//! What a scrape may cost.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::exposition::Keep;
 use crate::model::unit::{ByteSize, ConfigDuration};
 
-/// Limits of every scrape.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Limits of a `/metrics` fetch.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ScrapeConfig {
     pub timeout: ConfigDuration,
-    /// Decoded size of one answer.
+    /// The largest body read, decoded. etcd sends 150 to 180 KB.
     pub max_body: ByteSize,
-    /// Series beyond this are dropped and counted.
+    /// Series beyond it are left out and counted.
     pub max_series_per_member: usize,
-    /// Metrics whose name matches one of these regular expressions (anchored) are dropped.
+    /// Regular expressions for whole metric names that are not kept.
     pub drop: Vec<String>,
 }
 
 impl Default for ScrapeConfig {
     fn default() -> Self {
         Self {
-            timeout: ConfigDuration(Duration::from_secs(5)),
+            timeout: ConfigDuration(Duration::from_secs(10)),
             max_body: ByteSize(16 << 20),
             max_series_per_member: 10_000,
             drop: Vec::new(),
@@ -31,15 +32,12 @@ impl Default for ScrapeConfig {
 }
 
 impl ScrapeConfig {
-    /// The drop rules, compiled.
+    /// The rules, compiled.
     ///
     /// # Errors
-    /// The first expression that does not compile.
-    pub fn drop_rules(&self) -> Result<Vec<regex::Regex>, String> {
-        let compile = |pattern: &String| {
-            regex::Regex::new(&format!("^(?:{pattern})$"))
-                .map_err(|error| format!("drop rule {pattern:?}: {error}"))
-        };
-        self.drop.iter().map(compile).collect()
+    /// When a drop rule is no regular expression.
+    pub fn keep(&self) -> Result<Keep, regex::Error> {
+        let drop = self.drop.iter().map(|rule| regex::Regex::new(&format!("^(?:{rule})$")));
+        Ok(Keep { max_series: self.max_series_per_member, drop: drop.collect::<Result<_, _>>()? })
     }
 }

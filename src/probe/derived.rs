@@ -1,113 +1,138 @@
-//! The series the probe adds from a reading, so that structure is queryable too.
-//!
-//! They are written for dead members as well: a rule about reachability must see the member that is down.
+//! The series that the monitor adds to what etcd exports, so that rules can speak of structure and work
+//! without `/metrics`.
 
-use crate::model::{Instance, Labels, METRIC_NAME, MemberReading, Reading, Role, ScrapedSample};
+use crate::model::{Instance, Labels, METRIC_NAME, MemberReading, Reading, ScrapedSample, StatusSource};
 
-/// Name and help of every series the probe adds.
-pub const OWN_SERIES: &[(&str, &str)] = &[
-    ("up", "1 when the last scrape of the member's /metrics succeeded, as in Prometheus."),
-    ("scrape_duration_seconds", "How long the scrape took."),
-    ("scrape_samples_scraped", "Samples the scrape brought."),
-    ("scrape_samples_post_metric_relabeling", "Samples kept after drop rules and the series cap."),
-    ("scrape_series_added", "Series that the scrape before did not have."),
-    ("etcd_monitor_member_up", "1 when the member answered the probe: Status, a read, /health or /metrics."),
-    (
+/// A derived series' name and what it says.
+pub struct Described {
+    pub name: &'static str,
+    pub help: &'static str,
+}
+
+const fn described(name: &'static str, help: &'static str) -> Described {
+    Described { name, help }
+}
+
+/// All names this module emits.
+pub const SERIES: [Described; 17] = [
+    described("up", "1 if the scrape of /metrics gave samples, else 0."),
+    described("scrape_duration_seconds", "How long the scrape took."),
+    described("scrape_samples_scraped", "Samples in the scrape."),
+    described("scrape_samples_post_metric_relabeling", "Samples kept after drop rules and the cap."),
+    described("scrape_series_added", "Kept series that the scrape before did not have."),
+    described("etcd_monitor_member_up", "1 if the member answered anything, else 0."),
+    described("etcd_monitor_raft_term", "The member's raft term."),
+    described("etcd_monitor_leader", "1 if the member is the leader at the highest known term, else 0."),
+    described(
         "etcd_monitor_has_quorum",
-        "1 when a majority of voting members answered or a linearizable read succeeded.",
+        "1 if a majority of voters answered or a linearizable read succeeded.",
     ),
-    ("etcd_monitor_members", "Members by state: up, down, learner."),
-    ("etcd_monitor_leader", "1 on the member that is leader, 0 on the others that answered."),
-    ("etcd_monitor_raft_term", "The raft term the member reports."),
-    ("etcd_monitor_raft_index", "The raft index the member reports."),
-    ("etcd_monitor_raft_applied_index", "The raft index the member has applied."),
-    ("etcd_monitor_alarm", "1 for every active alarm, by kind."),
-    ("etcd_monitor_probe_seconds", "Duration of a probe read that succeeded: linearizable, serializable."),
-    ("etcd_monitor_member_info", "1; joins the instance with the member's name, id and version."),
-    ("etcd_monitor_db_size_bytes", "Size of the database file."),
-    ("etcd_monitor_db_in_use_bytes", "Bytes of the database file that hold data."),
-    ("etcd_monitor_quota_bytes", "The backend quota, where the member tells it."),
+    described("etcd_monitor_members", "Members by state: reachable, unreachable, learner."),
+    described("etcd_monitor_alarm", "1 while the alarm is active; absent otherwise."),
+    described(
+        "etcd_monitor_probe_seconds",
+        "How long a probe took: linearizable-read, serializable-read, member.",
+    ),
+    described("etcd_monitor_probe_success", "1 if the read probe succeeded, else 0."),
+    described(
+        "etcd_monitor_member_info",
+        "Always 1: joins the instance with the member's name, id and version.",
+    ),
+    described("etcd_monitor_db_size_bytes", "Size of the database file."),
+    described("etcd_monitor_db_in_use_bytes", "Bytes of the database file in use."),
+    described("etcd_monitor_quota_bytes", "The backend quota."),
 ];
 
-/// The probe's own samples of one reading: `None` for those of the cluster as a whole. `up` and `scrape_*`
-/// are there only where a scrape was made.
-pub fn derived(reading: &Reading) -> Vec<(Option<Instance>, ScrapedSample)> {
-    let mut samples = Vec::new();
+/// A sample of a member (with its instance) or of the cluster as a whole.
+pub type Derived = (Option<Instance>, ScrapedSample);
+
+/// The derived samples of a reading. Those of a scrape (`up`, `scrape_*`) are there if one was due.
+pub fn derived(reading: &Reading) -> Vec<Derived> {
+    let mut out = Vec::new();
     for member in &reading.members {
-        let mut add = |name: &str, labels: &[(&str, &str)], value: f64| {
-            samples.push((Some(member.instance.clone()), sample(name, labels, value)));
-        };
-        scrape_series(member, &mut add);
-        member_series(reading, member, &mut add);
+        scraped(member, &mut out);
+        of_member(reading, member, &mut out);
     }
-    samples.extend(cluster_series(reading).into_iter().map(|sample| (None, sample)));
-    samples
+    of_cluster(reading, &mut out);
+    out
 }
 
-type Add<'a> = &'a mut dyn FnMut(&str, &[(&str, &str)], f64);
+fn push(
+    out: &mut Vec<Derived>,
+    instance: Option<&Instance>,
+    name: &str,
+    labels: &[(&str, &str)],
+    value: f64,
+) {
+    let pairs = std::iter::once((METRIC_NAME, name)).chain(labels.iter().copied());
+    out.push((instance.cloned(), ScrapedSample { labels: Labels::from_pairs(pairs), value }));
+}
 
-fn scrape_series(member: &MemberReading, add: Add<'_>) {
+fn flag(on: bool) -> f64 {
+    if on { 1.0 } else { 0.0 }
+}
+
+fn scraped(member: &MemberReading, out: &mut Vec<Derived>) {
     let Some(scrape) = &member.scrape else { return };
+    let at = Some(&member.instance);
     let kept = scrape.samples.len() as f64;
-    add("up", &[], flag(scrape.ok));
-    add("scrape_duration_seconds", &[], scrape.duration_seconds);
-    add("scrape_samples_scraped", &[], kept + scrape.dropped_series as f64);
-    add("scrape_samples_post_metric_relabeling", &[], kept);
-    add("scrape_series_added", &[], scrape.series_added as f64);
+    push(out, at, "up", &[], flag(scrape.ok));
+    push(out, at, "scrape_duration_seconds", &[], scrape.duration_seconds);
+    push(out, at, "scrape_samples_scraped", &[], kept + scrape.dropped_series as f64);
+    push(out, at, "scrape_samples_post_metric_relabeling", &[], kept);
+    push(out, at, "scrape_series_added", &[], scrape.added_series as f64);
 }
 
-fn member_series(reading: &Reading, member: &MemberReading, add: Add<'_>) {
-    add("etcd_monitor_member_up", &[], flag(member.reachable()));
-    let id = member.member_id.map(|id| id.to_string()).unwrap_or_default();
-    let version = member.status.as_ref().map_or("", |status| &status.version);
-    let name = member.name.as_deref().unwrap_or_default();
-    add("etcd_monitor_member_info", &[("member", name), ("member_id", &id), ("version", version)], 1.0);
+fn of_member(reading: &Reading, member: &MemberReading, out: &mut Vec<Derived>) {
+    let at = Some(&member.instance);
+    // A reading that asked the member nothing says nothing of it.
+    if member.reachable() || !member.errors.is_empty() {
+        push(out, at, "etcd_monitor_member_up", &[], flag(member.reachable()));
+        push(out, at, "etcd_monitor_probe_seconds", &[("probe", "member")], member.duration_ms as f64 / 1e3);
+    }
     for (probe, read) in
-        [("linearizable", &member.linearizable_read), ("serializable", &member.serializable_read)]
+        [("linearizable-read", &member.linearizable_read), ("serializable-read", &member.serializable_read)]
     {
-        if let Some(read) = read.as_ref().filter(|read| read.ok) {
-            add("etcd_monitor_probe_seconds", &[("probe", probe)], read.seconds);
+        if let Some(read) = read {
+            push(out, at, "etcd_monitor_probe_seconds", &[("probe", probe)], read.seconds);
+            push(out, at, "etcd_monitor_probe_success", &[("probe", probe)], flag(read.ok));
         }
     }
-    for alarm in
-        reading.alarms.iter().filter(|alarm| alarm.member_id.is_some() && alarm.member_id == member.member_id)
-    {
-        add("etcd_monitor_alarm", &[("alarm", &alarm.kind)], 1.0);
-    }
     let Some(status) = &member.status else { return };
-    add("etcd_monitor_leader", &[], flag(member.role() == Role::Leader));
-    add("etcd_monitor_raft_term", &[], status.raft_term as f64);
-    add("etcd_monitor_raft_index", &[], status.raft_index as f64);
-    add("etcd_monitor_raft_applied_index", &[], status.raft_applied_index as f64);
-    add("etcd_monitor_db_size_bytes", &[], status.db_size_bytes as f64);
-    add("etcd_monitor_db_in_use_bytes", &[], status.db_size_in_use_bytes as f64);
+    if status.raft_term != 0 {
+        push(out, at, "etcd_monitor_raft_term", &[], status.raft_term as f64);
+    }
+    let leads = reading.leader().is_some_and(|(leader, _)| member.member_id == Some(leader));
+    push(out, at, "etcd_monitor_leader", &[], flag(leads));
+    let id = member.member_id.map(|id| id.to_string()).unwrap_or_default();
+    let name = member.name.as_deref().unwrap_or("");
+    let info = [("member", name), ("member_id", id.as_str()), ("version", status.version.as_str())];
+    push(out, at, "etcd_monitor_member_info", &info, 1.0);
+    // Built from metrics, a missing metric reads as 0, which no database file has.
+    if status.source == StatusSource::Rpc || status.db_size_bytes > 0 {
+        push(out, at, "etcd_monitor_db_size_bytes", &[], status.db_size_bytes as f64);
+        push(out, at, "etcd_monitor_db_in_use_bytes", &[], status.db_size_in_use_bytes as f64);
+    }
     if let Some(quota) = status.quota_bytes {
-        add("etcd_monitor_quota_bytes", &[], quota as f64);
+        push(out, at, "etcd_monitor_quota_bytes", &[], quota as f64);
     }
 }
 
-fn cluster_series(reading: &Reading) -> Vec<ScrapedSample> {
-    let learners = reading.members.iter().filter(|m| m.is_learner == Some(true)).count();
-    let (up, voters) = reading.voters();
-    let mut series = vec![sample("etcd_monitor_has_quorum", &[], flag(reading.has_quorum()))];
-    for (state, count) in [("up", up), ("down", voters - up), ("learner", learners)] {
-        series.push(sample("etcd_monitor_members", &[("state", state)], count as f64));
+fn of_cluster(reading: &Reading, out: &mut Vec<Derived>) {
+    push(out, None, "etcd_monitor_has_quorum", &[], flag(reading.has_quorum()));
+    let count =
+        |state: &dyn Fn(&MemberReading) -> bool| reading.members.iter().filter(|m| state(m)).count() as f64;
+    let states = [
+        ("reachable", count(&MemberReading::reachable)),
+        ("unreachable", count(&|m| !m.reachable())),
+        ("learner", count(&|m| m.is_learner == Some(true))),
+    ];
+    for (state, members) in states {
+        push(out, None, "etcd_monitor_members", &[("state", state)], members);
     }
-    // An alarm of a member that is not in the list is still an alarm of the cluster.
-    let known = |alarm: &crate::model::Alarm| {
-        alarm.member_id.is_some() && reading.members.iter().any(|m| m.member_id == alarm.member_id)
-    };
-    for alarm in reading.alarms.iter().filter(|alarm| !known(alarm)) {
-        series.push(sample("etcd_monitor_alarm", &[("alarm", &alarm.kind)], 1.0));
+    for alarm in &reading.alarms {
+        let member = reading.members.iter().find(|m| m.member_id.is_some() && m.member_id == alarm.member_id);
+        let at = member.map(|m| &m.instance);
+        push(out, at, "etcd_monitor_alarm", &[("alarm", &alarm.kind)], 1.0);
     }
-    series
-}
-
-fn sample(name: &str, labels: &[(&str, &str)], value: f64) -> ScrapedSample {
-    let labels = Labels::from_pairs(labels.iter().copied().chain([(METRIC_NAME, name)]));
-    ScrapedSample { labels, value }
-}
-
-fn flag(condition: bool) -> f64 {
-    f64::from(u8::from(condition))
 }

@@ -12,7 +12,6 @@ use super::clock::Clock;
 use super::spec::Host;
 use crate::config::{Config, Environment};
 use crate::deliver::Deliverer;
-use crate::probe::Prober;
 use crate::promql::EvalOptions;
 use crate::rules::RuleGroup;
 use crate::store::{Store, Writer};
@@ -92,10 +91,12 @@ impl Context {
     /// When a cluster's endpoints cannot be used.
     pub fn watch_setup(&self, groups: Vec<RuleGroup>) -> anyhow::Result<Setup> {
         let config = self.config();
-        let probers =
-            config.clusters.iter().map(|cluster| Prober::new(cluster.clone(), config.scrape.clone()));
+        let probers = config
+            .clusters
+            .iter()
+            .map(|cluster| Ok((cluster.config.name.clone(), cluster.prober(&config.scrape)?)));
         Ok(Setup {
-            probers: probers.collect::<Result<_, _>>()?,
+            probers: probers.collect::<anyhow::Result<_>>()?,
             groups,
             config: config.watch.clone(),
             store: self.store().clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::buffer::Buffer;
 use super::config::WatchConfig;
 use super::head::{Head, HeadSample, SampleKind};
-use crate::model::{ClusterName, Event, Instance, Reading, ScrapedSample};
+use crate::model::{ClusterName, Event, Instance, Reading, Role, ScrapedSample};
 use crate::probe::{self, Parts, Prober};
 
 /// Asked again after this long although nothing hints at a change.
@@ -18,11 +18,13 @@ pub struct Tick {
     pub reading: Reading,
     /// What changed since the last reading; not empty means that the rules should look now.
     pub events: Vec<Event>,
-    pub scraped: bool,
+    /// Whether a page would say something else than before: who answers, who leads, what is wrong.
+    pub changed: bool,
 }
 
 /// Polls one cluster. A slow or dead one costs only its own ticks.
 pub struct ClusterWatch {
+    name: ClusterName,
     prober: Prober,
     schedule: Schedule,
     previous: Option<Reading>,
@@ -38,7 +40,7 @@ struct Schedule {
 }
 
 impl ClusterWatch {
-    pub fn new(prober: Prober, config: &WatchConfig) -> Self {
+    pub fn new(name: ClusterName, prober: Prober, config: &WatchConfig) -> Self {
         let never = i64::MIN / 2;
         let schedule = Schedule {
             intervals: config.clone(),
@@ -47,11 +49,11 @@ impl ClusterWatch {
             members_ms: never,
             alarms_ms: never,
         };
-        Self { prober, schedule, previous: None }
+        Self { name, prober, schedule, previous: None }
     }
 
     pub fn name(&self) -> &ClusterName {
-        self.prober.cluster()
+        &self.name
     }
 
     /// Reads what is due at `now_ms` and hands it to the head and the buffer.
@@ -68,9 +70,22 @@ impl ClusterWatch {
             keep(&reading, kind, head, buffer);
         }
         buffer.add_events(events.iter().cloned());
+        let changed = self.previous.as_ref().is_none_or(|previous| face(previous) != face(&reading));
+        if changed && !scraped && events.is_empty() {
+            buffer.add_rows(reading.rows());
+        }
         self.previous = Some(reading.clone());
-        Tick { reading, events, scraped }
+        Tick { reading, events, changed }
     }
+}
+
+/// What of a reading a page shows at first sight.
+fn face(reading: &Reading) -> Vec<(Instance, Role, bool, bool)> {
+    let member = |member: &crate::model::MemberReading| {
+        let has_status = member.status.is_some();
+        (member.instance.clone(), member.role(), member.reachable(), has_status)
+    };
+    reading.members.iter().map(member).collect()
 }
 
 impl Schedule {
@@ -111,7 +126,7 @@ fn keep(reading: &Reading, derived: SampleKind, head: &Head, buffer: &Buffer) {
             value: sample.value,
         }));
     }
-    for (instance, own) in by_instance(probe::derived(reading)) {
+    for (instance, own) in by_instance(probe::derived::derived(reading)) {
         samples.extend(head.append(cluster, instance.as_ref(), derived, reading.ts_ms, &own));
         samples.extend(own.into_iter().map(|sample| HeadSample {
             cluster: cluster.clone(),

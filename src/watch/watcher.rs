@@ -24,7 +24,7 @@ const HEARTBEAT_FRESH_MS: i64 = 60_000;
 
 /// What a watch is made from.
 pub struct Setup {
-    pub probers: Vec<Prober>,
+    pub probers: Vec<(ClusterName, Prober)>,
     pub groups: Vec<RuleGroup>,
     pub config: WatchConfig,
     pub store: Store,
@@ -61,8 +61,11 @@ impl Watch {
             setup.groups.into_iter().filter(|group| rules::owner(group, true) == Owner::Watch).collect();
         let interval_ms = i64::try_from(setup.config.scrape_interval.0.as_millis()).unwrap_or(15_000);
         let wanted = rules::selections(&groups, 0, interval_ms);
-        let clusters: Vec<ClusterWatch> =
-            setup.probers.into_iter().map(|prober| ClusterWatch::new(prober, &setup.config)).collect();
+        let clusters: Vec<ClusterWatch> = setup
+            .probers
+            .into_iter()
+            .map(|(name, prober)| ClusterWatch::new(name, prober, &setup.config))
+            .collect();
         let names = clusters.iter().map(|cluster| cluster.name().clone());
         let max_bytes = usize::try_from(setup.config.head_max_bytes.0).unwrap_or(usize::MAX);
         let head = Head::new(names.clone(), wanted, max_bytes);
@@ -141,6 +144,7 @@ impl Watch {
         // The first segment comes early, so that a new user has a page within the first seconds.
         flush.reset_after(Duration::from_secs(3));
         let mut first = true;
+        let mut seen_change = false;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -152,7 +156,7 @@ impl Watch {
                     continue;
                 }
                 _ = judge.tick() => {}
-                Some(()) = hinted.recv() => {}
+                Some(()) = hinted.recv() => seen_change = true,
                 _ = flush.tick() => {
                     self.shared.beat(now_ms()).await;
                     self.shared.flush_and_log(now_ms()).await;
@@ -162,7 +166,8 @@ impl Watch {
                     continue;
                 }
             }
-            if self.shared.judge_and_send(now_ms()).await {
+            let transitions = self.shared.judge_and_send(now_ms()).await;
+            if transitions || std::mem::take(&mut seen_change) {
                 self.shared.flush_and_log(now_ms()).await;
                 changed();
             }
@@ -196,7 +201,7 @@ async fn poll(
     loop {
         ticks.tick().await;
         let tick = shared.tick(&mut cluster, now_ms()).await;
-        if !tick.events.is_empty() {
+        if tick.changed {
             // A full channel means that the rules are about to be evaluated anyway.
             let _ = hints.try_send(());
         }
@@ -216,12 +221,13 @@ impl Shared {
         for event in &tick.events {
             info!(cluster = %event.cluster, kind = event.kind.as_str(), "{}", event.text);
         }
-        let members = tick
-            .reading
-            .member_list_known
-            .then(|| tick.reading.members.iter().map(|member| member.instance.clone()).collect());
-        let mut scope = self.scope.lock().unwrap_or_else(PoisonError::into_inner);
-        scope.insert(tick.reading.cluster.clone(), members);
+        let members: BTreeSet<Instance> =
+            tick.reading.members.iter().map(|member| member.instance.clone()).collect();
+        // Who was never heard of cannot have been removed: a reading that reached nobody says nothing.
+        if tick.reading.cluster_id.is_some() {
+            let mut scope = self.scope.lock().unwrap_or_else(PoisonError::into_inner);
+            scope.insert(tick.reading.cluster.clone(), Some(members));
+        }
         tick
     }
 

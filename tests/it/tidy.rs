@@ -14,21 +14,56 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["model"]),
     ("rules", &["model", "promql"]),
     ("alert", &["model"]),
-    ("deliver", &["model", "store", "alert"]),
+    ("deliver", &["model", "store", "alert", "rules"]),
+    ("survey", &["model", "promql", "report", "store"]),
     ("report", &["model", "promql"]),
     ("watch", &["model", "probe", "promql", "rules", "alert", "deliver", "store"]),
-    ("config", &["model", "etcd", "discover", "probe", "store", "rules", "alert", "deliver", "report", "watch", "promql", "run"]),
-    ("run", &["model", "etcd", "discover", "probe", "promql", "store", "rules", "alert", "deliver", "report", "watch", "config"]),
-    ("cli", &["model", "etcd", "discover", "probe", "promql", "store", "rules", "alert", "deliver", "report", "watch", "config", "run", "jobs"]),
-    ("jobs", &["model", "etcd", "discover", "probe", "promql", "store", "rules", "alert", "deliver", "report", "watch", "config", "run"]),
+    (
+        "config",
+        &[
+            "model", "etcd", "discover", "probe", "store", "rules", "alert", "deliver", "report", "watch",
+            "promql", "run",
+        ],
+    ),
+    (
+        "run",
+        &[
+            "model", "etcd", "discover", "probe", "promql", "store", "rules", "alert", "deliver", "report",
+            "watch", "config",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "model", "etcd", "discover", "probe", "promql", "store", "rules", "alert", "deliver", "report",
+            "watch", "config", "run", "jobs",
+        ],
+    ),
+    (
+        "jobs",
+        &[
+            "model", "etcd", "discover", "probe", "promql", "store", "rules", "alert", "deliver", "report",
+            "watch", "config", "run",
+        ],
+    ),
 ];
 
 /// Modules that only compute: no I/O, no async, no clock.
 const PURE: &[&str] = &["model", "promql", "rules", "alert", "report"];
 
-const PURE_BANNED: &[&str] = &["tokio::", "reqwest::", "object_store::", "std::fs", "std::net", "async fn", "Instant::now", "Utc::now"];
+const PURE_BANNED: &[&str] = &[
+    "tokio::",
+    "reqwest::",
+    "object_store::",
+    "std::fs",
+    "std::net",
+    "async fn",
+    "Instant::now",
+    "Utc::now",
+];
 
-const BANNED_NAMES: &[&str] = &["util", "utils", "helper", "helpers", "common", "misc", "types", "manager", "service"];
+const BANNED_NAMES: &[&str] =
+    &["util", "utils", "helper", "helpers", "common", "misc", "types", "manager", "service"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -51,10 +86,13 @@ fn rust_files(dir: &Path) -> Vec<PathBuf> {
 fn sources() -> Vec<(PathBuf, String)> {
     let mut files = rust_files(&root().join("src"));
     files.extend(rust_files(&root().join("jobs")));
-    files.into_iter().map(|path| {
-        let text = fs::read_to_string(&path).expect("readable file");
-        (path.strip_prefix(root()).expect("inside the package").to_owned(), text)
-    }).collect()
+    files
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("readable file");
+            (path.strip_prefix(root()).expect("inside the package").to_owned(), text)
+        })
+        .collect()
 }
 
 /// The top-level module a file belongs to: `src/store/key.rs` → `store`; `jobs/x.rs` → `jobs`.
@@ -96,7 +134,10 @@ fn used_modules(text: &str) -> BTreeSet<String> {
             used.insert(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
         }
     }
-    used.into_iter().map(|path| path.split(':').next().unwrap_or_default().to_owned()).filter(|name| !name.is_empty()).collect()
+    used.into_iter()
+        .map(|path| path.split(':').next().unwrap_or_default().to_owned())
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 #[test]
@@ -162,7 +203,14 @@ fn files_are_short_named_after_an_idea_and_say_what_they_own() {
 
 #[test]
 fn tests_are_never_ignored_and_code_has_no_loose_ends() {
-    let banned = [concat!("#[ign", "ore"), concat!("to", "do!("), concat!("unimpl", "emented!("), concat!("TO", "DO"), concat!("FIX", "ME"), concat!("thread::", "sleep")];
+    let banned = [
+        concat!("#[ign", "ore"),
+        concat!("to", "do!("),
+        concat!("unimpl", "emented!("),
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("thread::", "sleep"),
+    ];
     let mut wrong = Vec::new();
     let mut files = sources();
     for path in rust_files(&root().join("tests")) {

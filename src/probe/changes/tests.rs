@@ -1,0 +1,111 @@
+use super::*;
+use crate::model::{ErrorKind, MemberStatus, ReadingError, StatusSource};
+
+fn member(id: u64, leader: u64, term: u64) -> MemberReading {
+    MemberReading {
+        instance: format!("10.0.0.{id}:2379").parse().expect("instance"),
+        member_id: Some(MemberId(id)),
+        name: Some(format!("m{id}")),
+        is_learner: Some(false),
+        ts_ms: 0,
+        duration_ms: 1,
+        status: Some(MemberStatus {
+            source: StatusSource::Rpc,
+            version: "3.5.16".to_owned(),
+            db_size_bytes: 1,
+            db_size_in_use_bytes: 1,
+            quota_bytes: None,
+            leader: Some(leader).filter(|l| *l != 0).map(MemberId),
+            raft_term: term,
+            raft_index: 1,
+            raft_applied_index: 1,
+            revision: Some(1),
+            errors: Vec::new(),
+        }),
+        linearizable_read: None,
+        serializable_read: None,
+        health: None,
+        scrape: None,
+        errors: Vec::new(),
+    }
+}
+
+fn down(id: u64) -> MemberReading {
+    let message = "refused".to_owned();
+    let error = ReadingError {
+        kind: ErrorKind::Unreachable,
+        during: "status".to_owned(),
+        message,
+        missing_right: None,
+    };
+    MemberReading { status: None, errors: vec![error], ..member(id, 0, 0) }
+}
+
+fn reading(ts_ms: i64, members: Vec<MemberReading>) -> Reading {
+    let cluster = "c".parse().expect("name");
+    Reading { cluster, ts_ms, duration_ms: 1, cluster_id: None, members, alarms: vec![], errors: vec![] }
+}
+
+fn kinds(previous: &Reading, next: &Reading) -> Vec<EventKind> {
+    changes(previous, next).into_iter().map(|e| e.kind).collect()
+}
+
+fn three() -> Reading {
+    reading(1, vec![member(1, 1, 5), member(2, 1, 5), member(3, 1, 5)])
+}
+
+#[test]
+fn nothing_changes_between_equal_readings() {
+    assert_eq!(kinds(&three(), &three()), []);
+}
+
+#[test]
+fn a_leader_kill_is_a_leader_change_and_an_unreachable_member() {
+    let next = reading(2, vec![down(1), member(2, 2, 6), member(3, 2, 6)]);
+    let events = changes(&three(), &next);
+    let found: Vec<_> = events.iter().map(|e| (e.kind, e.subject.as_str())).collect();
+    let wanted = [(EventKind::LeaderChanged, "c"), (EventKind::MemberUnreachable, "10.0.0.1:2379")];
+    assert_eq!(found, wanted);
+    let witness = changes(&three(), &reading(900, next.members));
+    assert_eq!(events[0].id, witness[0].id, "one election, one event, whoever saw it when");
+}
+
+#[test]
+fn a_stale_or_missing_leader_is_no_change() {
+    let no_leader = reading(2, vec![down(1), member(2, 0, 6), member(3, 0, 6)]);
+    assert_eq!(kinds(&three(), &no_leader), [EventKind::MemberUnreachable]);
+    let stale = reading(2, vec![member(1, 2, 4), member(2, 1, 5), member(3, 1, 5)]);
+    assert_eq!(kinds(&three(), &stale), []);
+}
+
+#[test]
+fn an_outage_removes_nobody() {
+    let dead = reading(2, vec![down(1), down(2), down(3)]);
+    assert_eq!(kinds(&three(), &dead), [EventKind::MemberUnreachable; 3]);
+    assert_eq!(kinds(&three(), &reading(2, vec![down(1)])), [EventKind::MemberUnreachable]);
+    let unidentified = reading(2, vec![MemberReading { member_id: None, ..member(1, 1, 5) }]);
+    assert_eq!(kinds(&three(), &unidentified), []);
+}
+
+#[test]
+fn members_come_and_go_and_change_versions() {
+    let mut next = reading(2, vec![member(1, 1, 5), member(2, 1, 5), member(4, 1, 5)]);
+    if let Some(status) = &mut next.members[1].status {
+        status.version = "3.5.30".to_owned();
+    }
+    let wanted = [EventKind::MemberAdded, EventKind::MemberRemoved, EventKind::VersionChanged];
+    assert_eq!(kinds(&three(), &next), wanted);
+}
+
+#[test]
+fn an_alarm_is_raised_once_though_its_member_is_named_later() {
+    let with = |member_id: Option<u64>| {
+        let alarms = vec![Alarm { kind: "NOSPACE".to_owned(), member_id: member_id.map(MemberId) }];
+        Reading { alarms, ..three() }
+    };
+    assert_eq!(kinds(&three(), &with(None)), [EventKind::AlarmRaised]);
+    assert_eq!(kinds(&with(None), &with(Some(2))), []);
+    assert_eq!(kinds(&with(Some(2)), &three()), [EventKind::AlarmCleared]);
+    let blind = reading(2, vec![down(1), down(2), down(3)]);
+    assert!(!kinds(&with(Some(2)), &blind).contains(&EventKind::AlarmCleared));
+}

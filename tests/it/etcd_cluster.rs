@@ -1,0 +1,308 @@
+//! Real etcd clusters on free loopback ports, in memory (tmpfs), gone when dropped.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use etcd_monitor::etcd::{ClusterConfig, TlsConfig};
+use etcd_monitor::model::{MemberReading, Reading};
+use etcd_monitor::probe::{Parts, Prober, ScrapeConfig};
+use tempfile::TempDir;
+
+use crate::tls::Pki;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    V3_4,
+    V3_5_16,
+    V3_5_30,
+}
+
+impl Version {
+    /// The server's path; a missing one fails the test.
+    fn binary(self) -> PathBuf {
+        let version = match self {
+            Self::V3_4 => {
+                let path = std::env::var_os("PATH").expect("PATH");
+                let found = std::env::split_paths(&path).map(|dir| dir.join("etcd")).find(|p| p.exists());
+                return found.expect("etcd 3.4 is not on the PATH: run `make test-deps`");
+            }
+            Self::V3_5_16 => "3.5.16",
+            Self::V3_5_30 => "3.5.30",
+        };
+        let root = std::env::var_os("ETCD_MONITOR_TEST_BIN")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-bin"), PathBuf::from);
+        let path = root.join(format!("etcd-{version}/etcd"));
+        assert!(path.exists(), "{} is missing: run `make test-deps`", path.display());
+        path
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    None,
+    Server,
+    /// The server's certificate has expired.
+    Expired,
+    /// Client certificates are demanded.
+    Mutual,
+}
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub version: Version,
+    pub tls: Tls,
+    pub quota_bytes: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { version: Version::V3_5_16, tls: Tls::None, quota_bytes: None }
+    }
+}
+
+pub struct EtcdCluster {
+    options: Options,
+    members: Vec<Node>,
+    pub pki: Pki,
+    dir: TempDir,
+}
+
+struct Node {
+    client_port: u16,
+    peer_port: u16,
+    process: Option<Child>,
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("address").port()
+}
+
+impl EtcdCluster {
+    /// Starts `n` members and waits until they serve linearizable reads.
+    pub async fn start(n: usize, options: Options) -> Self {
+        etcd_monitor::etcd::install_crypto_provider();
+        // Another test may take a port between our look and etcd's bind.
+        for attempt in 1.. {
+            let mut cluster = Self::spawn(n, options.clone());
+            match cluster.wait_ready().await {
+                Ok(()) => return cluster,
+                Err(why) if attempt < 3 => eprintln!("starting etcd again: {why}"),
+                Err(why) => panic!("etcd does not start: {why}"),
+            }
+        }
+        unreachable!("the loop returns or panics")
+    }
+
+    fn spawn(n: usize, options: Options) -> Self {
+        let shm = PathBuf::from("/dev/shm");
+        let parent = if shm.is_dir() { shm } else { std::env::temp_dir() };
+        let dir =
+            tempfile::Builder::new().prefix("etcd-monitor-it-").tempdir_in(parent).expect("a directory");
+        let pki = Pki::new(dir.path());
+        let node = |_| Node { client_port: free_port(), peer_port: free_port(), process: None };
+        let members = (0..n).map(node).collect();
+        let mut cluster = Self { options, members, pki, dir };
+        for i in 0..n {
+            cluster.restart(i);
+        }
+        cluster
+    }
+
+    /// Starts member `i` (again), on its data.
+    pub fn restart(&mut self, i: usize) {
+        let scheme = self.scheme();
+        let peers: Vec<String> = self
+            .members
+            .iter()
+            .enumerate()
+            .map(|(n, m)| format!("m{n}=http://127.0.0.1:{}", m.peer_port))
+            .collect();
+        let node = &self.members[i];
+        let client = format!("{scheme}://127.0.0.1:{}", node.client_port);
+        let peer = format!("http://127.0.0.1:{}", node.peer_port);
+        let log = File::options().create(true).append(true).open(self.log(i)).expect("log");
+        let mut command = Command::new(self.options.version.binary());
+        command
+            .args([
+                "--name",
+                &format!("m{i}"),
+                "--initial-cluster-state",
+                "new",
+                "--initial-cluster-token",
+                "it",
+            ])
+            .arg("--data-dir")
+            .arg(self.dir.path().join(format!("m{i}")))
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &peers.join(",")])
+            // Short, so that elections cost the tests little; long enough for two busy cores.
+            .args(["--heartbeat-interval", "100", "--election-timeout", "1000"])
+            .stdout(Stdio::null())
+            .stderr(log);
+        // The data is in memory; 3.4 does not know the flag.
+        if self.options.version != Version::V3_4 {
+            command.arg("--unsafe-no-fsync");
+        }
+        if let Some(quota) = self.options.quota_bytes {
+            command.args(["--quota-backend-bytes", &quota.to_string()]);
+        }
+        let certificate = match self.options.tls {
+            Tls::None => None,
+            Tls::Expired => Some((&self.pki.expired_cert, &self.pki.expired_key)),
+            Tls::Server | Tls::Mutual => Some((&self.pki.server_cert, &self.pki.server_key)),
+        };
+        if let Some((cert, key)) = certificate {
+            command.arg("--cert-file").arg(cert).arg("--key-file").arg(key);
+        }
+        if self.options.tls == Tls::Mutual {
+            command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(&self.pki.ca);
+        }
+        self.members[i].process = Some(command.spawn().expect("etcd starts"));
+    }
+
+    async fn wait_ready(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut config = self.config();
+        config.discover_members = false;
+        config.max_requests_per_second = 100.0;
+        if let Some(tls) = &mut config.tls {
+            tls.insecure_skip_verify = self.options.tls == Tls::Expired;
+        }
+        let prober = Prober::new(&config, None, &ScrapeConfig::default()).expect("prober");
+        let parts = Parts { status: true, quorum_read: true, ..Parts::default() };
+        loop {
+            let reading = prober.read(0, parts).await;
+            let ready = |m: &MemberReading| m.linearizable_read.as_ref().is_some_and(|r| r.ok);
+            if reading.members.len() == self.members.len() && reading.members.iter().all(ready) {
+                return Ok(());
+            }
+            for (i, node) in self.members.iter_mut().enumerate() {
+                if let Some(Ok(Some(status))) = node.process.as_mut().map(Child::try_wait) {
+                    let log = std::fs::read_to_string(self.dir.path().join(format!("m{i}.log")))
+                        .unwrap_or_default();
+                    let tail = log.lines().last().unwrap_or_default();
+                    return Err(format!("m{i} ended with {status}: {tail}"));
+                }
+            }
+            if Instant::now() > deadline {
+                return Err(format!("not ready in 60 s: {reading:#?}"));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn log(&self, i: usize) -> PathBuf {
+        self.dir.path().join(format!("m{i}.log"))
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.options.tls == Tls::None { "http" } else { "https" }
+    }
+
+    /// `127.0.0.1:port` of member `i`, as its instance label.
+    pub fn instance(&self, i: usize) -> String {
+        format!("127.0.0.1:{}", self.members[i].client_port)
+    }
+
+    pub fn endpoint(&self, i: usize) -> String {
+        format!("{}://{}", self.scheme(), self.instance(i))
+    }
+
+    pub fn endpoints(&self) -> Vec<String> {
+        (0..self.members.len()).map(|i| self.endpoint(i)).collect()
+    }
+
+    /// How to reach all members, with all that TLS demands; deadlines short enough for tests.
+    pub fn config(&self) -> ClusterConfig {
+        let mut config = ClusterConfig::plain("it".parse().expect("name"), self.endpoints());
+        config.max_requests_per_second = 50.0;
+        let tls = TlsConfig { ca: Some(self.pki.ca.clone()), ..TlsConfig::default() };
+        config.tls = match self.options.tls {
+            Tls::None => None,
+            Tls::Server | Tls::Expired => Some(tls),
+            Tls::Mutual => Some(TlsConfig {
+                cert: Some(self.pki.client_cert.clone()),
+                key: Some(self.pki.client_key.clone()),
+                ..tls
+            }),
+        };
+        config
+    }
+
+    /// An ordinary client of all members (plain clusters).
+    pub async fn client(&self) -> etcd_client::Client {
+        let options = etcd_client::ConnectOptions::new()
+            .with_connect_timeout(Duration::from_secs(5))
+            .with_timeout(Duration::from_secs(20));
+        etcd_client::Client::connect(self.endpoints(), Some(options)).await.expect("a client")
+    }
+
+    /// Which member leads (without auth).
+    pub async fn leader(&self) -> usize {
+        let prober = Prober::new(&self.config(), None, &ScrapeConfig::default()).expect("prober");
+        self.leader_as(&prober.read(0, Parts { status: true, ..Parts::default() }).await)
+    }
+
+    /// Which member leads, as a reading saw it.
+    pub fn leader_as(&self, reading: &Reading) -> usize {
+        let instance = reading.leader_member().expect("a leader").instance.as_str().to_owned();
+        (0..self.members.len()).find(|i| self.instance(*i) == instance).expect("one of ours")
+    }
+
+    fn pid(&self, i: usize) -> String {
+        self.members[i].process.as_ref().expect("it runs").id().to_string()
+    }
+
+    fn signal(&self, i: usize, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.pid(i)]).status().expect("kill");
+        assert!(status.success());
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self, i: usize) {
+        if let Some(mut process) = self.members[i].process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// SIGSTOP: its ports stay open and nobody answers.
+    pub fn pause(&self, i: usize) {
+        self.signal(i, "-STOP");
+    }
+
+    pub fn resume(&self, i: usize) {
+        self.signal(i, "-CONT");
+    }
+}
+
+impl Drop for EtcdCluster {
+    fn drop(&mut self) {
+        for i in 0..self.members.len() {
+            self.kill(i);
+        }
+    }
+}
+
+/// Reads until `done`, for 30 seconds at most.
+pub async fn read_until(
+    prober: &Prober,
+    parts: Parts,
+    what: &str,
+    done: impl Fn(&Reading) -> bool,
+) -> Reading {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    for now_ms in (1_000..).step_by(2_000) {
+        let reading = prober.read(now_ms, parts).await;
+        if done(&reading) {
+            return reading;
+        }
+        assert!(Instant::now() < deadline, "not seen: {what}; last reading: {reading:#?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    unreachable!("time is endless")
+}
