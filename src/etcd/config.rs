@@ -130,7 +130,7 @@ impl ClusterConfig {
             None => "http",
         };
         match scheme {
-            "http" | "unix" if self.tls.is_some() => {
+            "http" if self.tls.is_some() => {
                 Err(wrong(format!("{endpoint} is not https, but tls is configured")))
             }
             "http" | "https" => Ok(format!("{scheme}://{instance}")),

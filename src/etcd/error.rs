@@ -108,6 +108,8 @@ fn explain(endpoint: &str, status: &tonic::Status) -> (ErrorKind, String) {
         }
         Code::Unauthenticated => (ErrorKind::Auth, words.to_owned()),
         _ if words.contains("invalid auth token") => (ErrorKind::Auth, words.to_owned()),
+        // Users or roles changed since the login; a new one is all it takes.
+        _ if words.contains("auth store is old") => (ErrorKind::Auth, words.to_owned()),
         Code::DeadlineExceeded => (ErrorKind::Timeout, words.to_owned()),
         _ if words.contains("request timed out") || words.contains("no leader") => {
             (ErrorKind::Timeout, format!("{words}: the member reaches no quorum"))
@@ -216,6 +218,7 @@ mod tests {
             (tonic::Status::unknown("auth: permission denied"), ErrorKind::Denied),
             (tonic::Status::invalid_argument("etcdserver: user name is empty"), ErrorKind::Auth),
             (tonic::Status::unauthenticated("etcdserver: invalid auth token"), ErrorKind::Auth),
+            (tonic::Status::invalid_argument("etcdserver: revision of auth store is old"), ErrorKind::Auth),
             (tonic::Status::unavailable("etcdserver: no leader"), ErrorKind::Timeout),
             (tonic::Status::unimplemented("unknown service"), ErrorKind::Malformed),
             (tonic::Status::cancelled("Timeout expired"), ErrorKind::Timeout),

@@ -344,5 +344,6 @@ impl Inner {
 
 fn rejects_token(error: &EtcdError) -> bool {
     let text = error.to_string();
-    error.kind() == ErrorKind::Auth && (text.contains("token") || text.contains("revision"))
+    error.kind() == ErrorKind::Auth
+        && (text.contains("invalid auth token") || text.contains("auth store is old"))
 }

@@ -75,3 +75,77 @@ fn alarm_errors(reading: &Reading) -> BTreeSet<String> {
     });
     kinds.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{MemberReading, MemberStatus, StatusSource};
+
+    fn reading(ts_ms: i64, errors: &[&str]) -> Reading {
+        let status = MemberStatus {
+            source: StatusSource::Rpc,
+            version: "3.5.16".to_owned(),
+            db_size_bytes: 1,
+            db_size_in_use_bytes: 1,
+            quota_bytes: None,
+            leader: None,
+            raft_term: 1,
+            raft_index: 1,
+            raft_applied_index: 1,
+            revision: None,
+            errors: errors.iter().map(|e| (*e).to_owned()).collect(),
+        };
+        let member = MemberReading {
+            instance: "a:1".parse().expect("instance"),
+            member_id: Some(MemberId(1)),
+            name: None,
+            is_learner: None,
+            ts_ms,
+            duration_ms: 0,
+            status: Some(status),
+            linearizable_read: None,
+            serializable_read: None,
+            health: None,
+            scrape: None,
+            errors: Vec::new(),
+        };
+        let cluster = "c".parse().expect("name");
+        let members = vec![member];
+        Reading { cluster, ts_ms, duration_ms: 0, cluster_id: None, members, alarms: vec![], errors: vec![] }
+    }
+
+    #[test]
+    fn kinds_are_read_from_every_wording() {
+        let table = [
+            ("memberID:10276657743932975437 alarm:NOSPACE ", &["NOSPACE"][..]),
+            ("alarm:CORRUPT memberID:1", &["CORRUPT"]),
+            ("ALARM NOSPACE", &["NOSPACE"]),
+            ("etcdserver: no leader", &[]),
+        ];
+        for (text, kinds) in table {
+            let found: Vec<String> = alarm_errors(&reading(0, &[text])).into_iter().collect();
+            assert_eq!(found, kinds, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_rpc_is_sent_on_change_and_every_five_minutes_only() {
+        let mut watch = Watch::default();
+        let full = "memberID:1 alarm:NOSPACE ";
+        assert!(watch.due(&reading(0, &[]), false), "the first time");
+        watch.confirmed(0, &[]);
+        assert!(!watch.due(&reading(2_000, &[]), false));
+        assert!(watch.due(&reading(2_000, &[]), true), "forced");
+        assert!(watch.due(&reading(4_000, &[full]), false), "changed");
+        assert_eq!(
+            watch.now(&reading(4_000, &[full])),
+            [Alarm { kind: "NOSPACE".to_owned(), member_id: None }]
+        );
+        watch.confirmed(4_000, &[AlarmMember { member_id: 1, alarm: 1 }]);
+        assert!(!watch.due(&reading(6_000, &[full]), false));
+        assert!(watch.due(&reading(4_000 + CONFIRM_EVERY_MS, &[full]), false));
+        let mut blind = reading(999_999_999, &[]);
+        blind.members.clear();
+        assert!(!watch.due(&blind, false), "nobody to ask");
+    }
+}

