@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO_NET_RETRY ?= 5
 
-.PHONY: help demo test test-deps check fmt bench coverage site e2e soak build-deps
+.PHONY: help demo test test-deps check fmt bench coverage site e2e build-deps
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,5 +41,3 @@ site: ## Rebuild the browser assets in site/dist
 e2e: ## The browser tests alone
 	tests/e2e/run.sh
 
-soak: test-deps ## Longer runs than the tests: leader kills, crashes, compaction under load
-	tests/soak.sh

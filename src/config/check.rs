@@ -167,7 +167,7 @@ fn groups(document: &mut Document<'_>, config: &RulesConfig, path: Option<&Path>
         match rules::default_pack() {
             Ok(shipped) => groups.extend(shipped),
             Err(errors) => {
-                errors.iter().for_each(|error| document.error_at(None, "rules", error.to_string()))
+                errors.iter().for_each(|error| document.error_at(None, "rules", error.to_string()));
             }
         }
     }
@@ -207,7 +207,7 @@ fn read_rules(document: &mut Document<'_>, path: &PathBuf, groups: &mut Vec<Rule
     };
     match rules::parse(&path.display().to_string(), &text) {
         Err(errors) => {
-            errors.iter().for_each(|error| document.error_at(None, "rules.files", error.to_string()))
+            errors.iter().for_each(|error| document.error_at(None, "rules.files", error.to_string()));
         }
         Ok(parsed) => {
             for group in parsed {

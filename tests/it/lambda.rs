@@ -32,7 +32,10 @@ async fn next(State(api): State<Api>) -> impl IntoResponse {
     for (name, value) in [
         ("lambda-runtime-aws-request-id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd"),
         ("lambda-runtime-deadline-ms", "4102444800000"),
-        ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-west-1:123456789012:function:etcd-monitor-compact"),
+        (
+            "lambda-runtime-invoked-function-arn",
+            "arn:aws:lambda:eu-west-1:123456789012:function:etcd-monitor-compact",
+        ),
         ("content-type", "application/json"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
@@ -40,7 +43,11 @@ async fn next(State(api): State<Api>) -> impl IntoResponse {
     (StatusCode::OK, headers, event.to_string())
 }
 
-async fn answered(State(api): State<Api>, Path((_, kind)): Path<(String, String)>, body: Bytes) -> StatusCode {
+async fn answered(
+    State(api): State<Api>,
+    Path((_, kind)): Path<(String, String)>,
+    body: Bytes,
+) -> StatusCode {
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     api.answers.send((kind, body)).expect("the test listens");
     StatusCode::ACCEPTED
@@ -102,7 +109,8 @@ async fn a_failed_run_is_an_error_of_the_invocation() {
     // A table file that is none: compaction cannot read it.
     let bad = store.join("data/samples/level=raw/dt=2026-11-20");
     std::fs::create_dir_all(&bad).expect("folder");
-    std::fs::write(bad.join("h00-20261120T000000.000Z-01ARZ3NDEKTSV4RRFFQ69G5FAV-1.parquet"), "no parquet").expect("file");
+    std::fs::write(bad.join("h00-20261120T000000.000Z-01ARZ3NDEKTSV4RRFFQ69G5FAV-1.parquet"), "no parquet")
+        .expect("file");
     let answers = invoke("compact", &store.display().to_string(), vec![event]).await;
     assert_eq!(answers[0].0, "error", "{answers:?}");
 }

@@ -6,14 +6,17 @@
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a test fails by panicking, reads its environment, and prints what it measured"
 )]
 
+mod config;
 mod deliver;
 mod etcd_auth;
 mod etcd_cluster;
 mod etcd_faults;
 mod etcd_probe;
+mod lambda;
 mod proxy;
 mod report;
 mod s3;

@@ -18,7 +18,7 @@ impl Evaluator<'_> {
         match aggregate.op {
             AggregateOp::Topk | AggregateOp::Bottomk => {
                 let k = self.parameter(aggregate)?;
-                Ok(groups.into_values().flat_map(|group| select_k(aggregate.op, &k, group)).collect())
+                Ok(groups.into_values().flat_map(|group| select_k(aggregate.op, &k, &group)).collect())
             }
             AggregateOp::CountValues => {
                 let Some(Expr::Text(label)) = &aggregate.parameter else {
@@ -99,7 +99,7 @@ fn variance(values: &[f64]) -> f64 {
 
 /// At each step the k largest or smallest, NaN last; as columns sorted by the first step's rank, so that an
 /// instant query keeps the order.
-fn select_k(op: AggregateOp, k: &[f64], group: Vec<Column>) -> Vec<Column> {
+fn select_k(op: AggregateOp, k: &[f64], group: &[Column]) -> Vec<Column> {
     let descending = op == AggregateOp::Topk;
     let mut kept: Vec<Column> = group
         .iter()

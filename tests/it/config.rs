@@ -1,0 +1,128 @@
+//! The shipped configuration files load, and full.toml has every key there is.
+
+use std::path::{Path, PathBuf};
+
+use etcd_monitor::config::{Config, Environment, Overrides};
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("infra/config").join(name)
+}
+
+fn environment() -> Environment {
+    let secrets = ["ETCD_PASSWORD", "WEBHOOK_SECRET", "SMTP_PASSWORD"];
+    secrets.iter().map(|name| ((*name).to_owned(), "secret".to_owned())).collect()
+}
+
+#[test]
+fn the_shipped_files_are_valid() {
+    for name in ["minimal.toml", "full.toml"] {
+        let loaded = Config::load(Some(&file(name)), &environment(), Overrides::default());
+        let config = loaded.unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(config.clusters.len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn full_toml_shows_the_defaults() {
+    let full = Config::load(Some(&file("full.toml")), &environment(), Overrides::default());
+    let full = full.unwrap_or_else(|errors| panic!("{errors}"));
+    let bare = Config::load(Some(&file("minimal.toml")), &environment(), Overrides::default());
+    let bare = bare.unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(full.store.retention, bare.store.retention);
+    assert_eq!(full.store.url, bare.store.url);
+    assert_eq!(full.query, bare.query);
+    assert_eq!(full.report, bare.report);
+    assert_eq!(full.log, bare.log);
+    assert_eq!(full.watch.scrape_interval, bare.watch.scrape_interval);
+    assert_eq!(full.watch.head_max_bytes, bare.watch.head_max_bytes);
+    assert_eq!(full.scrape.timeout, bare.scrape.timeout);
+    assert_eq!(full.groups.len(), bare.groups.len());
+}
+
+/// Every key of a section's default, as TOML has it, is spelt in full.toml, commented out or not.
+#[test]
+fn full_toml_has_every_key() {
+    let text = std::fs::read_to_string(file("full.toml")).expect("it is there");
+    let bare = Config::load(
+        None,
+        &Environment::new(),
+        Overrides { clusters_optional: true, ..Overrides::default() },
+    );
+    let bare = bare.unwrap_or_else(|errors| panic!("{errors}"));
+    let sections = [
+        toml::Value::try_from(&bare.store),
+        toml::Value::try_from(&bare.scrape),
+        toml::Value::try_from(&bare.watch),
+        toml::Value::try_from(&bare.report),
+        toml::Value::try_from(&bare.query),
+        toml::Value::try_from(&bare.log),
+    ];
+    let mut keys = Vec::new();
+    for section in sections {
+        collect(&section.expect("serializes"), &mut keys);
+    }
+    assert!(keys.len() > 20, "{keys:?}");
+    let missing: Vec<&String> = keys.iter().filter(|key| !text.contains(key.as_str())).collect();
+    assert!(missing.is_empty(), "full.toml lacks {missing:?}");
+}
+
+fn collect(value: &toml::Value, keys: &mut Vec<String>) {
+    for (key, value) in value.as_table().into_iter().flatten() {
+        keys.push(key.clone());
+        collect(value, keys);
+    }
+}
+
+#[test]
+fn every_error_is_said_at_once_with_its_line() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let path = folder.path().join("etcd-monitor.toml");
+    std::fs::write(
+        folder.path().join("rules.yml"),
+        "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: rate(up)\n",
+    )
+    .expect("written");
+    let text = "\
+[store]
+urll = 'x'
+[[cluster]]
+name = 'a'
+endpoints = ['http://h:1']
+[[cluster]]
+name = 'a'
+endpoints = ['https://h:1']
+tls = { ca = '/nonexistent/ca.pem' }
+[[cluster]]
+name = 'B'
+endpoints = []
+[watch]
+scrape-interval = '15'
+[rules]
+files = ['rules.yml']
+disable = ['NoSuchAlert']
+[channel.c]
+type = 'webhook'
+url-secret = { env = 'NOT_SET' }
+[jobs.report]
+schedule = 'hourly'
+[nonsense]
+";
+    std::fs::write(&path, text).expect("written");
+    let errors = Config::load(Some(&path), &Environment::new(), Overrides::default());
+    let errors =
+        errors.err().expect("it is wrong").to_string().replace(&folder.path().display().to_string(), "DIR");
+    for part in [
+        "DIR/etcd-monitor.toml:2: store: unknown field `urll`",
+        "there are two clusters of this name",
+        "/nonexistent/ca.pem cannot be read",
+        "cluster name \"B\" is not valid",
+        "\"15\" is not a duration",
+        "DIR/rules.yml:5:",
+        "there is no shipped alert \"NoSuchAlert\"",
+        "NOT_SET is not set",
+        "not a cron expression",
+        "nonsense: unknown key",
+    ] {
+        assert!(errors.contains(part), "{part:?} is missing in\n{errors}");
+    }
+}
