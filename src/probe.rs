@@ -26,7 +26,7 @@ use crate::etcd::wire::MemberListResponse;
 use crate::etcd::{ClusterConfig, EtcdError, Login, Member};
 use crate::model::{Alarm, ClusterId, ClusterName, ErrorKind, MemberId, Reading, ReadingError};
 
-pub use changes::changes;
+pub use changes::{Known, changes};
 pub use config::ScrapeConfig;
 
 /// What a reading shall hold.

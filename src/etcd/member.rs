@@ -131,11 +131,17 @@ impl Member {
     ///
     /// # Errors
     /// [`EtcdError`]; `Denied` proves that the read reached a decision.
-    pub async fn read(&self, serializable: bool) -> Result<wire::RangeResponse, EtcdError> {
+    pub async fn read(&self, serializable: bool) -> (Duration, Result<wire::RangeResponse, EtcdError>) {
         let request =
             wire::RangeRequest { key: b"health".to_vec(), limit: 1, serializable, count_only: true };
         let call = if serializable { &READ } else { &READ_QUORUM };
-        self.call(call, request, self.inner.call_timeout).await
+        if let Err(error) = self.pace(call.name).await {
+            return (Duration::ZERO, Err(error));
+        }
+        // The clock starts when the request may go out: our own rate limit is no latency of etcd.
+        let started = Instant::now();
+        let answer = self.call_now(call, request, self.inner.call_timeout).await;
+        (started.elapsed(), answer)
     }
 
     /// The hash of the key space at `revision` (0 = now). Reads the whole database: one member at a time.
@@ -154,8 +160,9 @@ impl Member {
     ///
     /// # Errors
     /// [`EtcdError::TlsFile`], or [`EtcdError::Resting`] while the member is left alone.
-    pub async fn http(&self, call: &'static str) -> Result<reqwest::Client, EtcdError> {
-        self.pace(call).await?;
+    pub async fn http(&self) -> Result<reqwest::Client, EtcdError> {
+        // Not held back by the breaker: it is about gRPC, and `/metrics` may be on a port of its own.
+        self.token().await;
         Ok(self.connection().await?.http)
     }
 
@@ -174,11 +181,15 @@ impl Member {
         if let Some((wait, kind, last)) = self.inner.pace.rest(Instant::now()) {
             return Err(EtcdError::Resting { endpoint: self.inner.url.clone(), call, kind, last, wait });
         }
+        self.token().await;
+        Ok(())
+    }
+
+    async fn token(&self) {
         let wait = self.inner.pace.take(Instant::now());
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        Ok(())
     }
 
     async fn call<Q, A>(&self, call: &Call, request: Q, deadline: Duration) -> Result<A, EtcdError>
@@ -187,6 +198,15 @@ impl Member {
         A: Answer,
     {
         self.pace(call.name).await?;
+        self.call_now(call, request, deadline).await
+    }
+
+    /// The call without waiting for its turn.
+    async fn call_now<Q, A>(&self, call: &Call, request: Q, deadline: Duration) -> Result<A, EtcdError>
+    where
+        Q: prost::Message + Clone + 'static,
+        A: Answer,
+    {
         let mut result = self.call_with_login(call, request, deadline).await;
         if let Err(EtcdError::Call { kind, message, .. }) = &mut result
             && *kind == ErrorKind::Unreachable

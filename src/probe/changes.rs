@@ -9,19 +9,72 @@ use serde_json::json;
 
 use crate::model::{Alarm, Event, EventKind, Instance, MemberId, MemberReading, Reading, Severity};
 
-/// The events that lead from `previous` to `next`. Ids depend on raft terms, member ids and instants of
-/// `next`, so two witnesses of a leader change write one event.
-pub fn changes(previous: &Reading, next: &Reading) -> Vec<Event> {
-    if previous.cluster != next.cluster || differs(previous.cluster_id, next.cluster_id) {
-        return Vec::new();
+/// What is known of a cluster from all readings so far. A reading in the middle of an election or a restart
+/// knows less than the one before it; what happened across it is seen all the same.
+#[derive(Debug, Clone)]
+pub struct Known {
+    last: Reading,
+    leader: Option<(MemberId, u64)>,
+    /// Of the last reading in which every member had an id.
+    members: Option<BTreeMap<MemberId, MemberReading>>,
+    /// `None` until a member told of its alarms.
+    alarms: Option<Vec<Alarm>>,
+    versions: BTreeMap<Instance, String>,
+}
+
+impl Known {
+    /// What the first reading tells.
+    pub fn new(first: &Reading) -> Self {
+        let mut known = Self {
+            last: first.clone(),
+            leader: None,
+            members: None,
+            alarms: None,
+            versions: BTreeMap::new(),
+        };
+        known.learn(first);
+        known
     }
-    let mut events = Vec::new();
-    events.extend(leader(previous, next));
-    membership(previous, next, &mut events);
-    reachability(previous, next, &mut events);
-    alarms(previous, next, &mut events);
-    versions(previous, next, &mut events);
-    events
+
+    /// The events that lead to `next`, which is known from then on. Ids depend on raft terms, member ids and
+    /// instants of `next`, so two witnesses of a leader change write one event.
+    pub fn observe(&mut self, next: &Reading) -> Vec<Event> {
+        let mut events = Vec::new();
+        if self.last.cluster == next.cluster && !differs(self.last.cluster_id, next.cluster_id) {
+            events.extend(leader(self, next));
+            membership(self, next, &mut events);
+            reachability(&self.last, next, &mut events);
+            alarms(self, next, &mut events);
+            versions(self, next, &mut events);
+        }
+        self.learn(next);
+        events
+    }
+
+    fn learn(&mut self, next: &Reading) {
+        if let Some((leader, term)) = next.leader()
+            && self.leader.is_none_or(|(_, known)| term >= known)
+        {
+            self.leader = Some((leader, term));
+        }
+        if let Some(members) = by_id(next).filter(|members| !members.is_empty()) {
+            self.members = Some(members.into_iter().map(|(id, member)| (id, member.clone())).collect());
+        }
+        if next.members.iter().any(|member| member.status.is_some()) {
+            self.alarms = Some(next.alarms.clone());
+        }
+        for member in &next.members {
+            if let Some(status) = member.status.as_ref().filter(|status| !status.version.is_empty()) {
+                self.versions.insert(member.instance.clone(), status.version.clone());
+            }
+        }
+        self.last.clone_from(next);
+    }
+}
+
+/// The events that lead from `previous` to `next`, by these two alone.
+pub fn changes(previous: &Reading, next: &Reading) -> Vec<Event> {
+    Known::new(previous).observe(next)
 }
 
 fn differs<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
@@ -53,30 +106,37 @@ fn event(next: &Reading, happening: Happening<'_>) -> Event {
     }
 }
 
-fn leader(previous: &Reading, next: &Reading) -> Option<Event> {
-    let (old, old_term) = previous.leader()?;
+fn leader(known: &Known, next: &Reading) -> Option<Event> {
+    let (old, old_term) = known.leader?;
     let (new, term) = next.leader()?;
     // A lower term is an old view of a member that is cut off.
     if new == old || term <= old_term {
         return None;
     }
     let label = |id: MemberId| {
-        let member = next.members.iter().chain(&previous.members).find(|m| m.member_id == Some(id));
+        let member = next.members.iter().chain(&known.last.members).find(|m| m.member_id == Some(id));
         member.map_or_else(|| id.to_string(), label)
     };
     let text =
         format!("{} became leader in term {term}; it was {} in term {old_term}", label(new), label(old));
-    Some(event(
+    let here = next.members.iter().find(|m| m.member_id == Some(new));
+    let subject = here.map_or_else(|| next.cluster.to_string(), |m| m.instance.to_string());
+    let occurrence = format!("term {term}");
+    // Witnesses may know the member by different addresses; the term alone makes it one event.
+    let id = Event::id_of(&next.cluster, EventKind::LeaderChanged, next.cluster.as_str(), &occurrence);
+    let happened = event(
         next,
         Happening {
             kind: EventKind::LeaderChanged,
             severity: Severity::Info,
-            subject: next.cluster.as_str(),
-            occurrence: format!("term {term}"),
+            // The pages mark the new leader's line in the charts by it.
+            subject: &subject,
+            occurrence,
             text,
             details: json!({ "leader": new, "term": term, "previous_leader": old, "previous_term": old_term }),
         },
-    ))
+    );
+    Some(Event { id, ..happened })
 }
 
 /// A member as people know it.
@@ -92,8 +152,10 @@ fn by_id(reading: &Reading) -> Option<BTreeMap<MemberId, &MemberReading>> {
     reading.members.iter().map(|m| Some((m.member_id?, m))).collect()
 }
 
-fn membership(previous: &Reading, next: &Reading, events: &mut Vec<Event>) {
-    let (Some(before), Some(after)) = (by_id(previous), by_id(next)) else { return };
+fn membership(known: &Known, next: &Reading, events: &mut Vec<Event>) {
+    let (Some(before), Some(after)) = (&known.members, by_id(next)) else { return };
+    let before: BTreeMap<MemberId, &MemberReading> =
+        before.iter().map(|(id, member)| (*id, member)).collect();
     // The probe drops a member only on a list that a quorum confirmed; a reading without any answer proves
     // nothing all the same.
     if before.is_empty() || after.is_empty() || !next.members.iter().any(MemberReading::reachable) {
@@ -158,9 +220,9 @@ fn reachability(previous: &Reading, next: &Reading, events: &mut Vec<Event>) {
 }
 
 /// Alarms of a kind that both readings tell of; who raised it may become known later.
-fn alarms(previous: &Reading, next: &Reading, events: &mut Vec<Event>) {
-    let knows = |reading: &Reading| reading.members.iter().any(|m| m.status.is_some());
-    if !knows(previous) || !knows(next) {
+fn alarms(known: &Known, next: &Reading, events: &mut Vec<Event>) {
+    let Some(before) = &known.alarms else { return };
+    if !next.members.iter().any(|m| m.status.is_some()) {
         return;
     }
     let within = |alarm: &Alarm, alarms: &[Alarm]| {
@@ -172,8 +234,8 @@ fn alarms(previous: &Reading, next: &Reading, events: &mut Vec<Event>) {
         })
     };
     let sides = [
-        (&next.alarms, &previous.alarms, EventKind::AlarmRaised, Severity::Critical, "raised"),
-        (&previous.alarms, &next.alarms, EventKind::AlarmCleared, Severity::Info, "cleared"),
+        (&next.alarms, before, EventKind::AlarmRaised, Severity::Critical, "raised"),
+        (before, &next.alarms, EventKind::AlarmCleared, Severity::Info, "cleared"),
     ];
     for (here, there, kind, severity, what) in sides {
         for alarm in here.iter().filter(|alarm| !within(alarm, there)) {
@@ -195,10 +257,10 @@ fn alarms(previous: &Reading, next: &Reading, events: &mut Vec<Event>) {
     }
 }
 
-fn versions(previous: &Reading, next: &Reading, events: &mut Vec<Event>) {
-    for (before, after) in pairs(previous, next) {
-        let (Some(old), Some(new)) = (&before.status, &after.status) else { continue };
-        if old.version.is_empty() || new.version.is_empty() || old.version == new.version {
+fn versions(known: &Known, next: &Reading, events: &mut Vec<Event>) {
+    for after in &next.members {
+        let (Some(old), Some(new)) = (known.versions.get(&after.instance), &after.status) else { continue };
+        if new.version.is_empty() || *old == new.version {
             continue;
         }
         events.push(event(
@@ -207,14 +269,9 @@ fn versions(previous: &Reading, next: &Reading, events: &mut Vec<Event>) {
                 kind: EventKind::VersionChanged,
                 severity: Severity::Info,
                 subject: after.instance.as_str(),
-                occurrence: format!("{} to {} {}", old.version, new.version, next.ts_ms),
-                text: format!(
-                    "member {} runs etcd {} now; it ran {}",
-                    label(after),
-                    new.version,
-                    old.version
-                ),
-                details: json!({ "from": old.version, "to": new.version }),
+                occurrence: format!("{old} to {} {}", new.version, next.ts_ms),
+                text: format!("member {} runs etcd {} now; it ran {old}", label(after), new.version),
+                details: json!({ "from": old, "to": new.version }),
             },
         ));
     }

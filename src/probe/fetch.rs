@@ -25,7 +25,7 @@ pub(super) async fn fetch(
         message: format!("{what} at {url}: {message}"),
         missing_right: None,
     };
-    let client = member.http(what).await.map_err(|e: EtcdError| e.to_reading_error(what, ""))?;
+    let client = member.http().await.map_err(|e: EtcdError| e.to_reading_error(what, ""))?;
     let start = Instant::now();
     let whole = async {
         let request =

@@ -145,9 +145,8 @@ fn take_status(probed: &mut Probed, target: &Target, status: StatusResponse) {
 }
 
 async fn read(member: &Member, serializable: bool) -> (ReadProbe, Option<ReadingError>) {
-    let start = Instant::now();
-    let result = member.read(serializable).await;
-    let seconds = start.elapsed().as_secs_f64();
+    let (took, result) = member.read(serializable).await;
+    let seconds = took.as_secs_f64();
     let during = if serializable { "serializable-read" } else { "linearizable-read" };
     match result {
         Ok(_) => (ReadProbe { ok: true, seconds }, None),

@@ -1,71 +1,88 @@
-//! The syntax tree, and how it prints.
+//! The syntax tree of a PromQL expression, as Prometheus 2.42 understands it.
+//!
+//! Owns: the nodes, what they say about time (reach, names) and their kind.
+//! Refuses: text (see `parse` and `print`) and values (see `eval`).
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::time::Duration;
 
-use crate::model::unit::format_duration;
+use super::EvalOptions;
+use super::function::Function;
 use crate::model::{METRIC_NAME, MatchOp, Matcher};
 
-/// A PromQL expression, type-checked.
-#[derive(Debug, Clone, PartialEq)]
+/// The step of a subquery that names none: the evaluation interval Prometheus has by default.
+pub const SUBQUERY_STEP_MS: i64 = 60_000;
+
+/// A type-checked PromQL expression. `Display` prints it so that parsing gives the same tree again.
+#[derive(Debug, Clone)]
 pub enum Expr {
     Number(f64),
     Text(String),
-    Vector(Selector),
-    /// A range selector: the selector and its window, ms.
-    Range(Selector, i64),
+    Selector(Selector),
+    Range(RangeSelector),
     Subquery(Box<Subquery>),
-    Call(Function, Vec<Expr>),
+    Call(Call),
     Aggregate(Box<Aggregate>),
     Binary(Box<Binary>),
-    Negate(Box<Expr>),
+    Unary(Box<Unary>),
     Paren(Box<Expr>),
 }
 
-/// What an expression gives.
+/// What an expression evaluates to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ValueType {
+pub enum Kind {
     Scalar,
+    Text,
     Vector,
     Matrix,
-    Text,
 }
 
-impl ValueType {
-    pub fn as_str(self) -> &'static str {
+impl Kind {
+    /// The name Prometheus' documentation and error messages use.
+    pub fn words(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
+            Self::Text => "string",
             Self::Vector => "instant vector",
             Self::Matrix => "range vector",
-            Self::Text => "string",
         }
     }
 }
 
-/// `name{matchers} offset … @ …`
-#[derive(Debug, Clone, PartialEq)]
-pub struct Selector {
-    pub matchers: Vec<Matcher>,
-    pub shift: Shift,
+/// The instant an `@` modifier pins an expression to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// Milliseconds since the Unix epoch.
+    Ms(i64),
+    /// The start of the whole query, also inside a subquery.
+    Start,
+    /// The end of the whole query.
+    End,
 }
 
-/// `offset` and `@`.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+/// `offset` (positive: into the past) and `@`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Shift {
     pub offset_ms: i64,
     pub at: Option<At>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum At {
-    /// Milliseconds since the epoch.
-    Time(i64),
-    Start,
-    End,
+/// `name{matchers}`; a name written in front is the last matcher, as in Prometheus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selector {
+    /// The name, when it stands before the braces.
+    pub name: Option<String>,
+    pub matchers: Vec<Matcher>,
+    pub shift: Shift,
 }
 
-/// `expr[range:step]`; without a step, the default interval.
+/// `selector[range]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RangeSelector {
+    pub selector: Selector,
+    pub range_ms: i64,
+}
+
+/// `expr[range:step]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Subquery {
     pub expr: Expr,
@@ -74,11 +91,14 @@ pub struct Subquery {
     pub shift: Shift,
 }
 
-/// A function by its name in [`super::functions`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Function(pub &'static super::signature::Signature);
+/// `function(args)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    pub function: Function,
+    pub args: Vec<Expr>,
+}
 
-/// Aggregation operators.
+/// The aggregation operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AggregateOp {
     Sum,
@@ -89,47 +109,30 @@ pub enum AggregateOp {
     Group,
     Stddev,
     Stdvar,
-    Topk,
-    Bottomk,
+    TopK,
+    BottomK,
     CountValues,
     Quantile,
 }
 
-pub(super) const AGGREGATES: [(&str, AggregateOp); 12] = [
-    ("sum", AggregateOp::Sum),
-    ("avg", AggregateOp::Avg),
-    ("count", AggregateOp::Count),
-    ("min", AggregateOp::Min),
-    ("max", AggregateOp::Max),
-    ("group", AggregateOp::Group),
-    ("stddev", AggregateOp::Stddev),
-    ("stdvar", AggregateOp::Stdvar),
-    ("topk", AggregateOp::Topk),
-    ("bottomk", AggregateOp::Bottomk),
-    ("count_values", AggregateOp::CountValues),
-    ("quantile", AggregateOp::Quantile),
-];
-
-impl AggregateOp {
-    pub fn as_str(self) -> &'static str {
-        AGGREGATES.iter().find(|(_, op)| *op == self).map_or("", |(name, _)| name)
-    }
-
-    pub fn takes_parameter(self) -> bool {
-        matches!(self, Self::Topk | Self::Bottomk | Self::CountValues | Self::Quantile)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Aggregate {
-    pub op: AggregateOp,
-    pub expr: Expr,
-    pub parameter: Option<Expr>,
-    /// `without` instead of `by`.
+/// Which labels make a group: the listed ones, or all but those.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grouping {
     pub without: bool,
     pub labels: Vec<String>,
 }
 
+/// `op by (labels) (param, expr)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aggregate {
+    pub op: AggregateOp,
+    /// `None` without `by` and `without`: one group.
+    pub grouping: Option<Grouping>,
+    pub param: Option<Expr>,
+    pub expr: Expr,
+}
+
+/// The binary operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BinaryOp {
     Add,
@@ -139,51 +142,29 @@ pub enum BinaryOp {
     Mod,
     Pow,
     Atan2,
-    Eq,
-    Ne,
-    Lt,
-    Gt,
-    Le,
-    Ge,
+    Equal,
+    NotEqual,
+    Greater,
+    Less,
+    GreaterOrEqual,
+    LessOrEqual,
     And,
     Or,
     Unless,
 }
 
-pub(super) const BINARY_OPS: [(&str, BinaryOp); 16] = [
-    ("+", BinaryOp::Add),
-    ("-", BinaryOp::Sub),
-    ("*", BinaryOp::Mul),
-    ("/", BinaryOp::Div),
-    ("%", BinaryOp::Mod),
-    ("^", BinaryOp::Pow),
-    ("atan2", BinaryOp::Atan2),
-    ("==", BinaryOp::Eq),
-    ("!=", BinaryOp::Ne),
-    ("<", BinaryOp::Lt),
-    (">", BinaryOp::Gt),
-    ("<=", BinaryOp::Le),
-    (">=", BinaryOp::Ge),
-    ("and", BinaryOp::And),
-    ("or", BinaryOp::Or),
-    ("unless", BinaryOp::Unless),
-];
-
 impl BinaryOp {
-    pub fn as_str(self) -> &'static str {
-        BINARY_OPS.iter().find(|(_, op)| *op == self).map_or("", |(name, _)| name)
-    }
-
     pub fn is_comparison(self) -> bool {
-        matches!(self, Self::Eq | Self::Ne | Self::Lt | Self::Gt | Self::Le | Self::Ge)
+        use BinaryOp::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
+        matches!(self, Equal | NotEqual | Greater | Less | GreaterOrEqual | LessOrEqual)
     }
 
     pub fn is_set(self) -> bool {
         matches!(self, Self::And | Self::Or | Self::Unless)
     }
 
-    /// Binding power; `^` binds strongest and to the right.
-    pub(super) fn precedence(self) -> u8 {
+    /// How tightly it binds; higher binds tighter.
+    pub fn precedence(self) -> u8 {
         match self {
             Self::Or => 1,
             Self::And | Self::Unless => 2,
@@ -195,189 +176,152 @@ impl BinaryOp {
     }
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct Binary {
-    pub op: BinaryOp,
-    pub left: Expr,
-    pub right: Expr,
-    /// A comparison that gives 0 or 1 instead of filtering.
-    pub bool: bool,
-    pub matching: Matching,
+/// Which side of a binary operator may have several series for one of the other side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cardinality {
+    OneToOne,
+    /// `group_left(labels)`: the labels are copied from the right side.
+    GroupLeft(Vec<String>),
+    /// `group_right(labels)`: the labels are copied from the left side.
+    GroupRight(Vec<String>),
 }
 
-/// How the samples of two vectors find each other.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// How the series of both sides of a binary operator find each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matching {
     /// `on` (true) or `ignoring`.
     pub on: bool,
     pub labels: Vec<String>,
-    /// Whether `on` or `ignoring` was written.
-    pub explicit: bool,
-    pub group: Group,
+    pub cardinality: Cardinality,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Group {
-    #[default]
-    OneToOne,
-    /// `group_left`: many on the left, these labels come from the right.
-    Left(Vec<String>),
-    Right(Vec<String>),
+/// `lhs op rhs`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Binary {
+    pub op: BinaryOp,
+    pub lhs: Expr,
+    pub rhs: Expr,
+    /// The `bool` modifier: compare to 0 or 1 in place of filtering.
+    pub return_bool: bool,
+    /// `None` when neither `on` nor `ignoring` is written.
+    pub matching: Option<Matching>,
+}
+
+/// `-expr` or `+expr`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unary {
+    pub negative: bool,
+    pub expr: Expr,
+}
+
+/// Numbers are equal when they are the same, so NaN equals NaN.
+impl PartialEq for Expr {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Number(a), Self::Number(b)) => a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(),
+            (Self::Text(a), Self::Text(b)) => a == b,
+            (Self::Selector(a), Self::Selector(b)) => a == b,
+            (Self::Range(a), Self::Range(b)) => a == b,
+            (Self::Subquery(a), Self::Subquery(b)) => a == b,
+            (Self::Call(a), Self::Call(b)) => a == b,
+            (Self::Aggregate(a), Self::Aggregate(b)) => a == b,
+            (Self::Binary(a), Self::Binary(b)) => a == b,
+            (Self::Unary(a), Self::Unary(b)) => a == b,
+            (Self::Paren(a), Self::Paren(b)) => a == b,
+            _ => false,
+        }
+    }
 }
 
 impl Expr {
-    /// The type of the expression's value.
-    pub fn value_type(&self) -> ValueType {
+    /// What it evaluates to.
+    pub fn kind(&self) -> Kind {
         match self {
-            Self::Number(_) => ValueType::Scalar,
-            Self::Text(_) => ValueType::Text,
-            Self::Vector(_) | Self::Aggregate(_) => ValueType::Vector,
-            Self::Range(..) | Self::Subquery(_) => ValueType::Matrix,
-            Self::Call(function, _) => function.0.returns,
-            Self::Negate(inner) | Self::Paren(inner) => inner.value_type(),
-            Self::Binary(binary) => match (binary.left.value_type(), binary.right.value_type()) {
-                (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
-                _ => ValueType::Vector,
-            },
+            Self::Number(_) => Kind::Scalar,
+            Self::Text(_) => Kind::Text,
+            Self::Selector(_) | Self::Aggregate(_) => Kind::Vector,
+            Self::Range(_) | Self::Subquery(_) => Kind::Matrix,
+            Self::Call(call) => call.function.signature().returns,
+            Self::Binary(binary)
+                if binary.lhs.kind() == Kind::Scalar && binary.rhs.kind() == Kind::Scalar =>
+            {
+                Kind::Scalar
+            }
+            Self::Binary(_) => Kind::Vector,
+            Self::Unary(unary) => unary.expr.kind(),
+            Self::Paren(expr) => expr.kind(),
         }
     }
 
-    /// The expressions directly inside.
-    pub(super) fn children(&self) -> Vec<&Expr> {
+    /// The expression inside any parentheses.
+    pub fn bare(&self) -> &Self {
         match self {
-            Self::Number(_) | Self::Text(_) | Self::Vector(_) | Self::Range(..) => Vec::new(),
+            Self::Paren(expr) => expr.bare(),
+            expr => expr,
+        }
+    }
+
+    /// The parts directly below this node, in the order they are written.
+    pub fn children(&self) -> Vec<&Self> {
+        match self {
+            Self::Number(_) | Self::Text(_) | Self::Selector(_) | Self::Range(_) => Vec::new(),
             Self::Subquery(subquery) => vec![&subquery.expr],
-            Self::Call(_, arguments) => arguments.iter().collect(),
-            Self::Aggregate(aggregate) => aggregate.parameter.iter().chain([&aggregate.expr]).collect(),
-            Self::Binary(binary) => vec![&binary.left, &binary.right],
-            Self::Negate(inner) | Self::Paren(inner) => vec![inner],
+            Self::Call(call) => call.args.iter().collect(),
+            Self::Aggregate(aggregate) => aggregate.param.iter().chain([&aggregate.expr]).collect(),
+            Self::Binary(binary) => vec![&binary.lhs, &binary.rhs],
+            Self::Unary(unary) => vec![&unary.expr],
+            Self::Paren(expr) => vec![expr],
         }
     }
 
-    /// The names of the metrics it reads, where a selector names one.
+    /// How far before its instant the expression reads, in ms: offsets, ranges, subqueries and the
+    /// look-back of instant selectors along the deepest path. `@` does not count: it reads at a fixed time.
+    pub fn reach_ms(&self, options: &EvalOptions) -> i64 {
+        match self {
+            Self::Selector(selector) => selector.shift.offset_ms.saturating_add(options.lookback_ms).max(0),
+            Self::Range(range) => range.selector.shift.offset_ms.saturating_add(range.range_ms).max(0),
+            Self::Subquery(subquery) => subquery
+                .expr
+                .reach_ms(options)
+                .saturating_add(subquery.range_ms)
+                .saturating_add(subquery.shift.offset_ms)
+                .max(0),
+            expr => expr.children().iter().map(|child| child.reach_ms(options)).max().unwrap_or(0),
+        }
+    }
+
+    /// The metric names that selectors demand with `=`. A selector that names none adds none.
     pub fn metric_names(&self) -> BTreeSet<String> {
-        let mut names: BTreeSet<String> = self.children().into_iter().flat_map(Self::metric_names).collect();
-        if let Self::Vector(selector) | Self::Range(selector, _) = self {
-            let equal = selector.matchers.iter().filter(|m| m.name == METRIC_NAME && m.op == MatchOp::Equal);
-            names.extend(equal.map(|m| m.value.clone()));
+        let own = match self {
+            Self::Selector(selector) => Some(selector),
+            Self::Range(range) => Some(&range.selector),
+            _ => None,
+        };
+        let mut names: BTreeSet<String> =
+            own.and_then(Selector::demanded_name).map(str::to_owned).into_iter().collect();
+        for child in self.children() {
+            names.append(&mut child.metric_names());
         }
         names
     }
 
-    /// The longest range or offset that stands in it, nested ones added up, ms. It decides who evaluates a
-    /// rule group; the lookback does not count.
+    /// The longest single range or offset that is written anywhere in it, in ms (0 without one).
     pub fn longest_range_or_offset_ms(&self) -> i64 {
-        let inner = self.children().into_iter().map(Self::longest_range_or_offset_ms).max().unwrap_or(0);
-        inner
-            + match self {
-                Self::Vector(selector) => selector.shift.offset_ms.max(0),
-                Self::Range(selector, range_ms) => selector.shift.offset_ms.max(0) + range_ms,
-                Self::Subquery(subquery) => subquery.shift.offset_ms.max(0) + subquery.range_ms,
-                _ => 0,
-            }
-    }
-
-    /// How far before its time an evaluation reads, ms.
-    pub fn reach_ms(&self, options: &super::EvalOptions) -> i64 {
-        self.longest_range_or_offset_ms() + options.lookback_ms
-    }
-}
-
-fn duration(ms: i64) -> String {
-    let text = format_duration(Duration::from_millis(ms.unsigned_abs()));
-    // A range of nothing is not written in PromQL, an offset of nothing is `0s`.
-    if text == "0" { "0s".to_owned() } else { text }
-}
-
-impl fmt::Display for Shift {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.at {
-            Some(At::Time(ms)) => write!(f, " @ {:.3}", ms as f64 / 1000.0)?,
-            Some(At::Start) => f.write_str(" @ start()")?,
-            Some(At::End) => f.write_str(" @ end()")?,
-            None => {}
-        }
-        match self.offset_ms {
-            0 => Ok(()),
-            ms if ms < 0 => write!(f, " offset -{}", duration(ms)),
-            ms => write!(f, " offset {}", duration(ms)),
-        }
+        let own = match self {
+            Self::Selector(selector) => selector.shift.offset_ms,
+            Self::Range(range) => range.range_ms.max(range.selector.shift.offset_ms),
+            Self::Subquery(subquery) => subquery.range_ms.max(subquery.shift.offset_ms),
+            _ => 0,
+        };
+        let below = self.children().iter().map(|child| child.longest_range_or_offset_ms()).max();
+        own.max(below.unwrap_or(0)).max(0)
     }
 }
 
 impl Selector {
-    /// The part before `[…]` and `offset`.
-    fn head(&self) -> String {
-        let is_name =
-            |m: &&Matcher| m.name == METRIC_NAME && m.op == MatchOp::Equal && is_plain_name(&m.value);
-        let name = self.matchers.iter().find(is_name);
-        let others: Vec<String> = self
-            .matchers
-            .iter()
-            .filter(|m| !name.is_some_and(|name| std::ptr::eq(*m, name)))
-            .map(ToString::to_string)
-            .collect();
-        let braces = if others.is_empty() && name.is_some() {
-            String::new()
-        } else {
-            format!("{{{}}}", others.join(","))
-        };
-        format!("{}{braces}", name.map_or("", |m| &m.value))
-    }
-}
-
-fn is_plain_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == ':')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
-}
-
-impl fmt::Display for Expr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |items: &[String]| items.join(", ");
-        match self {
-            Self::Number(number) => f.write_str(&super::json::number(*number)),
-            Self::Text(text) => write!(f, "{text:?}"),
-            Self::Vector(selector) => write!(f, "{}{}", selector.head(), selector.shift),
-            Self::Range(selector, ms) => {
-                write!(f, "{}[{}]{}", selector.head(), duration(*ms), selector.shift)
-            }
-            Self::Subquery(s) => {
-                let step = s.step_ms.map(duration).unwrap_or_default();
-                write!(f, "{}[{}:{step}]{}", s.expr, duration(s.range_ms), s.shift)
-            }
-            Self::Call(function, arguments) => {
-                let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-                write!(f, "{}({})", function.0.name, list(&arguments))
-            }
-            Self::Aggregate(a) => {
-                let grouping = match (a.without, a.labels.is_empty()) {
-                    (false, true) => String::new(),
-                    (without, _) => {
-                        format!(" {} ({}) ", if without { "without" } else { "by" }, list(&a.labels))
-                    }
-                };
-                let parameter = a.parameter.as_ref().map(|p| format!("{p}, ")).unwrap_or_default();
-                write!(f, "{}{grouping}({parameter}{})", a.op.as_str(), a.expr)
-            }
-            Self::Binary(b) => {
-                let bool = if b.bool { " bool" } else { "" };
-                write!(f, "{} {}{bool}{} {}", b.left, b.op.as_str(), b.matching, b.right)
-            }
-            Self::Negate(inner) => write!(f, "-{inner}"),
-            Self::Paren(inner) => write!(f, "({inner})"),
-        }
-    }
-}
-
-impl fmt::Display for Matching {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.explicit {
-            write!(f, " {} ({})", if self.on { "on" } else { "ignoring" }, self.labels.join(", "))?;
-        }
-        match &self.group {
-            Group::OneToOne => Ok(()),
-            Group::Left(labels) => write!(f, " group_left ({})", labels.join(", ")),
-            Group::Right(labels) => write!(f, " group_right ({})", labels.join(", ")),
-        }
+    /// The metric name a `=` matcher asks for.
+    pub fn demanded_name(&self) -> Option<&str> {
+        let by_name = |m: &&Matcher| m.name == METRIC_NAME && m.op == MatchOp::Equal && !m.value.is_empty();
+        self.matchers.iter().find(by_name).map(|m| m.value.as_str())
     }
 }

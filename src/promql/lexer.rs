@@ -1,34 +1,61 @@
-//! Text → tokens, each with its byte offset.
+//! Query text to tokens.
+//!
+//! Owns: words, numbers, durations, strings with their escapes, operators, comments.
+//! Refuses: what a word means in its place (see `parse`).
 
-use super::error::ParseError;
+use super::parse::ParseError;
+use crate::model::unit;
 
+/// One token.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
-    /// An identifier or keyword, as written; may hold `:`.
+    /// A name or keyword as written; `:` is allowed in it.
     Word(String),
     Number(f64),
-    /// Milliseconds.
-    Duration(i64),
+    DurationMs(i64),
     Text(String),
-    /// Punctuation and operators: `( ) { } [ ] , : @ + - * / % ^ == != <= >= < > = =~ !~`.
+    /// One of the operators and brackets of [`SYMBOLS`].
     Symbol(&'static str),
     End,
 }
 
-/// Longest first, so that `=~` is not read as `=`.
-const SYMBOLS: [&str; 24] = [
-    "==", "!=", "<=", ">=", "=~", "!~", "(", ")", "{", "}", "[", "]", ",", ":", "@", "+", "-", "*", "/", "%",
-    "^", "<", ">", "=",
+impl Token {
+    /// How an error message names it.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Word(word) => format!("{word:?}"),
+            Self::Number(number) => format!("number {number}"),
+            Self::DurationMs(_) => "a duration".to_owned(),
+            Self::Text(text) => format!("string {text:?}"),
+            Self::Symbol(symbol) => format!("\"{symbol}\""),
+            Self::End => "the end of the query".to_owned(),
+        }
+    }
+}
+
+/// A token and the byte it starts at.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Placed {
+    pub(super) token: Token,
+    pub(super) position: usize,
+}
+
+/// Longer symbols first, so that `=~` is not read as `=`.
+const SYMBOLS: [&str; 25] = [
+    "==", "!=", ">=", "<=", "=~", "!~", "=", ">", "<", "+", "-", "*", "/", "%", "^", "(", ")", "{", "}", "[",
+    "]", ",", ":", "@", "!",
 ];
 
-/// All tokens of `text`, the last one [`Token::End`].
-pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, ParseError> {
-    let mut lexer = Lexer { text, at: 0, brackets: 0 };
+/// All tokens of `query`, the last one [`Token::End`].
+pub(super) fn tokens(query: &str) -> Result<Vec<Placed>, ParseError> {
+    let mut lexer = Lexer { query, position: 0, brackets: 0 };
     let mut tokens = Vec::new();
     loop {
-        let (start, token) = lexer.next()?;
+        lexer.skip_blanks();
+        let position = lexer.position;
+        let token = lexer.next()?;
         let end = token == Token::End;
-        tokens.push((start, token));
+        tokens.push(Placed { token, position });
         if end {
             return Ok(tokens);
         }
@@ -36,63 +63,56 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, ParseError> {
 }
 
 struct Lexer<'a> {
-    text: &'a str,
-    at: usize,
-    /// Inside `[…]` a word may be a duration followed by `:`.
+    query: &'a str,
+    position: usize,
+    /// Open `[`: inside, `:` parts range and step and does not start a name.
     brackets: usize,
 }
 
 impl<'a> Lexer<'a> {
     fn rest(&self) -> &'a str {
-        self.text.get(self.at..).unwrap_or_default()
+        self.query.get(self.position..).unwrap_or("")
     }
 
-    fn next(&mut self) -> Result<(usize, Token), ParseError> {
-        self.skip_blanks();
-        let start = self.at;
-        let Some(first) = self.rest().chars().next() else { return Ok((start, Token::End)) };
-        let token = match first {
-            '"' | '\'' | '`' => self.quoted(first)?,
-            '0'..='9' | '.' => self.number_or_duration()?,
-            'a'..='z' | 'A'..='Z' | '_' => self.word(),
-            // A recording rule's name may begin with a colon; a range's step may too.
-            ':' if self.brackets == 0 => self.word(),
-            _ => self.symbol()?,
-        };
-        Ok((start, token))
+    fn fail<T>(&self, message: impl Into<String>) -> Result<T, ParseError> {
+        Err(ParseError::new(self.query, self.position, message))
     }
 
     fn skip_blanks(&mut self) {
         loop {
             let rest = self.rest();
-            let trimmed = rest.trim_start();
-            self.at += rest.len() - trimmed.len();
-            if !trimmed.starts_with('#') {
+            let blank = rest.len() - rest.trim_start_matches([' ', '\t', '\n', '\r']).len();
+            self.position += blank;
+            if !self.rest().starts_with('#') {
                 return;
             }
-            self.at += trimmed.find('\n').unwrap_or(trimmed.len());
+            self.position += self.rest().find('\n').unwrap_or(self.rest().len());
         }
     }
 
-    fn word(&mut self) -> Token {
-        let colon = self.brackets == 0;
+    fn next(&mut self) -> Result<Token, ParseError> {
         let rest = self.rest();
-        let end = rest
-            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || (colon && c == ':')))
-            .unwrap_or(rest.len());
-        let word = rest.get(..end).unwrap_or_default().to_owned();
-        self.at += end;
-        Token::Word(word)
-    }
-
-    fn symbol(&mut self) -> Result<Token, ParseError> {
-        let rest = self.rest();
-        let Some(symbol) = SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol)) else {
-            let c = rest.chars().next().unwrap_or(' ');
-            return Err(ParseError::at(self.text, self.at, format!("unexpected character {c:?}")));
+        let mut chars = rest.chars();
+        let Some(first) = chars.next() else { return Ok(Token::End) };
+        let second = chars.next().unwrap_or(' ');
+        if matches!(first, '"' | '\'' | '`') {
+            return self.text(first);
+        }
+        if first.is_ascii_digit() || first == '.' && second.is_ascii_digit() {
+            return self.number();
+        }
+        let starts_word = first.is_ascii_alphabetic() || first == '_' || first == ':' && self.brackets == 0;
+        if starts_word {
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+            let word = rest.get(..end.unwrap_or(rest.len())).unwrap_or(rest);
+            self.position += word.len();
+            return Ok(Token::Word(word.to_owned()));
+        }
+        let Some(symbol) = SYMBOLS.into_iter().find(|symbol| rest.starts_with(symbol)) else {
+            return self.fail(format!("unexpected character {first:?}"));
         };
-        self.at += symbol.len();
-        match *symbol {
+        self.position += symbol.len();
+        match symbol {
             "[" => self.brackets += 1,
             "]" => self.brackets = self.brackets.saturating_sub(1),
             _ => {}
@@ -100,84 +120,167 @@ impl<'a> Lexer<'a> {
         Ok(Token::Symbol(symbol))
     }
 
-    fn number_or_duration(&mut self) -> Result<Token, ParseError> {
-        let start = self.at;
+    /// A number, or a duration when unit letters follow the digits.
+    fn number(&mut self) -> Result<Token, ParseError> {
         let rest = self.rest();
-        if rest.starts_with("0x") || rest.starts_with("0X") {
-            let digits = rest.get(2..).unwrap_or_default();
-            let end = digits.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(digits.len());
-            let number = u64::from_str_radix(digits.get(..end).unwrap_or_default(), 16);
-            self.at += 2 + end;
-            return number
-                .map(|number| Token::Number(number as f64))
-                .map_err(|_| ParseError::at(self.text, start, "bad hexadecimal number"));
+        let alphanumeric = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
+        let mut end = rest.find(|c| !alphanumeric(c)).unwrap_or(rest.len());
+        let word = rest.get(..end).unwrap_or(rest);
+        let hexadecimal = word.starts_with("0x") || word.starts_with("0X");
+        if !hexadecimal && word.ends_with(['e', 'E']) {
+            // A signed exponent: 1e-3.
+            if let Some(exponent) = rest.get(end..).and_then(|tail| tail.strip_prefix(['+', '-'])) {
+                let digits = exponent.find(|c: char| !c.is_ascii_digit()).unwrap_or(exponent.len());
+                end += if digits > 0 { 1 + digits } else { 0 };
+            }
         }
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '.').unwrap_or(rest.len());
-        // `1e-3`: the sign belongs to the number.
-        let mut end = end;
-        if rest.get(..end).is_some_and(|t| {
-            t.ends_with(['e', 'E'])
-                && !t.contains(|c: char| c.is_ascii_alphabetic() && !matches!(c, 'e' | 'E'))
-        }) && rest.get(end..).is_some_and(|t| t.starts_with(['+', '-']))
-        {
-            let tail = rest.get(end + 1..).unwrap_or_default();
-            end += 1 + tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len());
-        }
-        let text = rest.get(..end).unwrap_or_default();
-        self.at += end;
-        if let Ok(number) = text.parse::<f64>() {
-            return Ok(Token::Number(number));
-        }
-        crate::model::unit::parse_duration(text)
-            .ok()
-            .and_then(|duration| i64::try_from(duration.as_millis()).ok())
-            .map(Token::Duration)
-            .ok_or_else(|| {
-                ParseError::at(self.text, start, format!("{text:?} is neither a number nor a duration"))
-            })
+        let word = rest.get(..end).unwrap_or(rest);
+        let token = match read_number(word) {
+            Some(number) => Token::Number(number),
+            None => match unit::parse_duration(word).ok().and_then(|d| i64::try_from(d.as_millis()).ok()) {
+                Some(ms) => Token::DurationMs(ms),
+                None => return self.fail(format!("bad number or duration {word:?}")),
+            },
+        };
+        self.position += end;
+        Ok(token)
     }
 
-    fn quoted(&mut self, quote: char) -> Result<Token, ParseError> {
-        let start = self.at;
-        let unterminated = || ParseError::at(self.text, start, "the string has no end");
-        let mut value = String::new();
-        let body = self.rest().get(1..).unwrap_or_default();
+    fn text(&mut self, quote: char) -> Result<Token, ParseError> {
+        let body = self.rest().get(1..).unwrap_or("");
+        if quote == '`' {
+            let Some(end) = body.find('`') else { return self.fail("unterminated raw string") };
+            self.position += end + 2;
+            return Ok(Token::Text(body.get(..end).unwrap_or("").to_owned()));
+        }
+        let mut text = Vec::new();
         let mut chars = body.char_indices();
         while let Some((at, c)) = chars.next() {
-            if c == quote {
-                self.at += 1 + at + 1;
-                return Ok(Token::Text(value));
+            match c {
+                '\n' => break,
+                c if c == quote => {
+                    self.position += at + 2;
+                    return match String::from_utf8(text) {
+                        Ok(text) => Ok(Token::Text(text)),
+                        Err(_) => self.fail("the string's escapes do not make valid UTF-8"),
+                    };
+                }
+                '\\' => {
+                    let Some(used) = unescape(body.get(at + 1..).unwrap_or(""), quote, &mut text) else {
+                        self.position += at + 1;
+                        return self.fail("unknown escape sequence in string");
+                    };
+                    // `used` counts ASCII characters, so it is a number of characters too.
+                    chars.by_ref().take(used).for_each(drop);
+                }
+                c => text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
             }
-            if c == '\n' && quote != '`' {
-                return Err(unterminated());
-            }
-            if c != '\\' || quote == '`' {
-                value.push(c);
-                continue;
-            }
-            let Some((_, escape)) = chars.next() else { return Err(unterminated()) };
-            let unescaped = match escape {
-                'n' => '\n',
-                't' => '\t',
-                'r' => '\r',
-                'a' => '\u{7}',
-                'b' => '\u{8}',
-                'f' => '\u{c}',
-                'v' => '\u{b}',
-                '\\' => '\\',
-                c if c == quote => c,
-                'x' => hex(&mut chars, 2).ok_or_else(unterminated)?,
-                'u' => hex(&mut chars, 4).ok_or_else(unterminated)?,
-                'U' => hex(&mut chars, 8).ok_or_else(unterminated)?,
-                c => return Err(ParseError::at(self.text, start + 1 + at, format!("unknown escape \\{c}"))),
-            };
-            value.push(unescaped);
         }
-        Err(unterminated())
+        self.fail("unterminated string")
     }
 }
 
-fn hex(chars: &mut std::str::CharIndices<'_>, digits: usize) -> Option<char> {
-    let text: String = chars.take(digits).map(|(_, c)| c).collect();
-    char::from_u32(u32::from_str_radix(&text, 16).ok().filter(|_| text.len() == digits)?)
+/// The number `word` is, in Go's notation: decimal, `0x` hexadecimal, and octal after a leading zero.
+fn read_number(word: &str) -> Option<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "a number literal is a float")]
+    let integer = |digits: &str, radix| u64::from_str_radix(digits, radix).ok().map(|n| n as f64);
+    if let Some(digits) = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
+        return integer(digits, 16);
+    }
+    if !word.starts_with(|c: char| c.is_ascii_digit() || c == '.') || word.contains('_') {
+        return None;
+    }
+    if let Some(digits) = word.strip_prefix('0')
+        && !digits.is_empty()
+        && digits.bytes().all(|b| (b'0'..=b'7').contains(&b))
+    {
+        return integer(digits, 8);
+    }
+    if word.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')) {
+        return word.parse().ok();
+    }
+    None
+}
+
+/// Decodes the escape after a backslash into `text`; how many characters it took.
+fn unescape(after: &str, quote: char, text: &mut Vec<u8>) -> Option<usize> {
+    let first = after.chars().next()?;
+    let code = |from: usize, digits: usize, radix| {
+        let number = after.get(from..from + digits)?;
+        number.chars().all(|c| c.is_digit(radix)).then(|| u32::from_str_radix(number, radix).ok())?
+    };
+    let mut unicode = |digits: usize| {
+        let c = char::from_u32(code(1, digits, 16)?)?;
+        text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        Some(1 + digits)
+    };
+    match first {
+        'u' => return unicode(4),
+        'U' => return unicode(8),
+        _ => {}
+    }
+    let (byte, used) = match first {
+        'a' => (7, 1),
+        'b' => (8, 1),
+        'f' => (12, 1),
+        'n' => (b'\n', 1),
+        'r' => (b'\r', 1),
+        't' => (b'\t', 1),
+        'v' => (11, 1),
+        '\\' => (b'\\', 1),
+        c if c == quote => (u8::try_from(quote).ok()?, 1),
+        'x' => (u8::try_from(code(1, 2, 16)?).ok()?, 3),
+        '0'..='7' => (u8::try_from(code(0, 3, 8)?).ok()?, 3),
+        _ => return None,
+    };
+    text.push(byte);
+    Some(used)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(query: &str, expected: &[Token]) {
+        let mut tokens: Vec<_> = tokens(query).expect(query).into_iter().map(|placed| placed.token).collect();
+        assert_eq!(tokens.pop(), Some(Token::End), "{query}");
+        assert_eq!(tokens, expected, "{query}");
+    }
+
+    #[test]
+    fn numbers_and_durations() {
+        for (query, number) in [
+            ("1", 1.0),
+            (".5", 0.5),
+            ("1e3", 1e3),
+            ("2.5E-3", 2.5e-3),
+            ("0x1f", 31.0),
+            ("010", 8.0),
+            ("08", 8.0),
+        ] {
+            check(query, &[Token::Number(number)]);
+        }
+        check("1h30m", &[Token::DurationMs(5_400_000)]);
+    }
+
+    #[test]
+    fn words_symbols_and_comments() {
+        let word = |w: &str| Token::Word(w.to_owned());
+        check("a:b #x\n=~ c", &[word("a:b"), Token::Symbol("=~"), word("c")]);
+        check(
+            "[5m:]",
+            &[Token::Symbol("["), Token::DurationMs(300_000), Token::Symbol(":"), Token::Symbol("]")],
+        );
+    }
+
+    #[test]
+    fn strings() {
+        let text = |t: &str| Token::Text(t.to_owned());
+        check(r#""a\"\n\x41\101\u00e9é""#, &[text("a\"\nAAéé")]);
+        check(r"'it\'s'", &[text("it's")]);
+        check(r"`a\b`", &[text(r"a\b")]);
+        for bad in ["\"a", "'\\q'", "\"\\xff\"", "`", "1.2.3", "5parsecs", "$"] {
+            assert!(tokens(bad).is_err(), "{bad}");
+        }
+    }
 }

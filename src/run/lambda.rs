@@ -31,7 +31,9 @@ pub async fn serve(jobs: &'static [&'static JobSpec]) -> anyhow::Result<()> {
     let environment = process_environment();
     let spec = job_of(jobs, &environment)?;
     let path = environment.get("ETCD_MONITOR_CONFIG").map(std::path::PathBuf::from);
-    let mut config = Config::load(path.as_deref(), &environment, Overrides::default())?;
+    // Most jobs need no cluster: they work on the store.
+    let overrides = Overrides { clusters_optional: true, ..Overrides::default() };
+    let mut config = Config::load(path.as_deref(), &environment, overrides)?;
     config.log.format = crate::config::LogFormat::Json;
     super::telemetry::start(&config.log);
     let services = Arc::new(

@@ -6,7 +6,7 @@ use super::buffer::Buffer;
 use super::config::WatchConfig;
 use super::head::{Head, HeadSample, SampleKind};
 use crate::model::{ClusterName, Event, Instance, Reading, Role, ScrapedSample};
-use crate::probe::{self, Parts, Prober};
+use crate::probe::{self, Known, Parts, Prober};
 
 /// Asked again after this long although nothing hints at a change.
 const MEMBERS_EVERY: Duration = Duration::from_secs(30);
@@ -27,7 +27,8 @@ pub struct ClusterWatch {
     name: ClusterName,
     prober: Prober,
     schedule: Schedule,
-    previous: Option<Reading>,
+    known: Option<Known>,
+    face: Face,
 }
 
 /// When each part was last asked, ms since the epoch.
@@ -49,7 +50,7 @@ impl ClusterWatch {
             members_ms: never,
             alarms_ms: never,
         };
-        Self { name, prober, schedule, previous: None }
+        Self { name, prober, schedule, known: None, face: Face::new() }
     }
 
     pub fn name(&self) -> &ClusterName {
@@ -60,9 +61,12 @@ impl ClusterWatch {
     pub async fn tick(&mut self, now_ms: i64, head: &Head, buffer: &Buffer) -> Tick {
         let parts = self.schedule.due(now_ms);
         let reading = self.prober.read(now_ms, parts).await;
-        let events = match &self.previous {
-            Some(previous) => probe::changes(previous, &reading),
-            None => Vec::new(),
+        let events = match &mut self.known {
+            Some(known) => known.observe(&reading),
+            None => {
+                self.known = Some(Known::new(&reading));
+                Vec::new()
+            }
         };
         let scraped = parts.scrape;
         if scraped || !events.is_empty() {
@@ -70,17 +74,21 @@ impl ClusterWatch {
             keep(&reading, kind, head, buffer);
         }
         buffer.add_events(events.iter().cloned());
-        let changed = self.previous.as_ref().is_none_or(|previous| face(previous) != face(&reading));
+        let face = face_of(&reading);
+        let changed = face != self.face;
         if changed && !scraped && events.is_empty() {
             buffer.add_rows(reading.rows());
         }
-        self.previous = Some(reading.clone());
+        self.face = face;
         Tick { reading, events, changed }
     }
 }
 
-/// What of a reading a page shows at first sight.
-fn face(reading: &Reading) -> Vec<(Instance, Role, bool, bool)> {
+/// What of a reading a page shows at first sight: of each member its role, whether it answers, and whether
+/// its status is known.
+type Face = Vec<(Instance, Role, bool, bool)>;
+
+fn face_of(reading: &Reading) -> Face {
     let member = |member: &crate::model::MemberReading| {
         let has_status = member.status.is_some();
         (member.instance.clone(), member.role(), member.reachable(), has_status)

@@ -17,6 +17,8 @@ mod etcd_cluster;
 mod etcd_faults;
 mod etcd_probe;
 mod lambda;
+mod prometheus;
+mod promql;
 mod proxy;
 mod report;
 mod s3;

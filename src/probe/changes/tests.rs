@@ -64,7 +64,8 @@ fn a_leader_kill_is_a_leader_change_and_an_unreachable_member() {
     let next = reading(2, vec![down(1), member(2, 2, 6), member(3, 2, 6)]);
     let events = changes(&three(), &next);
     let found: Vec<_> = events.iter().map(|e| (e.kind, e.subject.as_str())).collect();
-    let wanted = [(EventKind::LeaderChanged, "c"), (EventKind::MemberUnreachable, "10.0.0.1:2379")];
+    let wanted =
+        [(EventKind::LeaderChanged, "10.0.0.2:2379"), (EventKind::MemberUnreachable, "10.0.0.1:2379")];
     assert_eq!(found, wanted);
     let witness = changes(&three(), &reading(900, next.members));
     assert_eq!(events[0].id, witness[0].id, "one election, one event, whoever saw it when");
@@ -108,4 +109,25 @@ fn an_alarm_is_raised_once_though_its_member_is_named_later() {
     assert_eq!(kinds(&with(Some(2)), &three()), [EventKind::AlarmCleared]);
     let blind = reading(2, vec![down(1), down(2), down(3)]);
     assert!(!kinds(&with(Some(2)), &blind).contains(&EventKind::AlarmCleared));
+}
+
+#[test]
+fn what_happens_while_nobody_knows_a_leader_is_seen_afterwards() {
+    let before = reading(0, vec![member(1, 1, 2), member(2, 1, 2), member(3, 1, 2)]);
+    let election = reading(2_000, vec![down(1), member(2, 0, 2), member(3, 0, 2)]);
+    let upgraded = |id| {
+        let mut member = member(id, 2, 3);
+        if let Some(status) = &mut member.status {
+            status.version = "3.5.30".to_owned();
+        }
+        member
+    };
+    let after = reading(4_000, vec![upgraded(1), upgraded(2), upgraded(3)]);
+    let mut known = Known::new(&before);
+    let between: Vec<EventKind> = known.observe(&election).into_iter().map(|e| e.kind).collect();
+    assert_eq!(between, [EventKind::MemberUnreachable]);
+    let kinds: Vec<EventKind> = known.observe(&after).into_iter().map(|e| e.kind).collect();
+    assert!(kinds.contains(&EventKind::LeaderChanged), "{kinds:?}");
+    let versions = kinds.iter().filter(|kind| **kind == EventKind::VersionChanged).count();
+    assert_eq!(versions, 3, "the member that was down in between too: {kinds:?}");
 }

@@ -1,145 +1,118 @@
-//! Aggregation operators.
+//! Aggregation operators: groups of series to one, or to the best few.
 
-use std::collections::BTreeMap;
+mod best;
+mod fold;
 
-use super::{Column, Evaluator, over_time};
+use std::collections::HashMap;
+
+use super::rows::{Row, absent, is_absent};
+use super::{EvalError, Evaluation, label, quantile};
 use crate::model::{Labels, METRIC_NAME};
-use crate::promql::ast::{Aggregate, AggregateOp, Expr};
-use crate::promql::{EvalError, json};
+use crate::promql::ast::{Aggregate, AggregateOp, Expr, Grouping};
+use crate::promql::float;
+use crate::promql::plan::Grid;
 
-impl Evaluator<'_> {
-    pub(super) fn aggregate(&self, aggregate: &Aggregate) -> Result<Vec<Column>, EvalError> {
-        let columns = self.vector(&aggregate.expr)?;
-        let steps = self.times()?.len();
-        let mut groups: BTreeMap<Labels, Vec<Column>> = BTreeMap::new();
-        for column in columns {
-            groups.entry(group_labels(aggregate, &column.labels)).or_default().push(column);
+/// The rows of one group.
+struct Group {
+    labels: Labels,
+    rows: Vec<Row>,
+}
+
+impl Evaluation<'_> {
+    pub(super) fn aggregate(&self, aggregate: &Aggregate, grid: &Grid) -> Result<Vec<Row>, EvalError> {
+        let rows = self.rows(&aggregate.expr, grid)?;
+        let grouping = aggregate.grouping.as_ref();
+        if let (AggregateOp::CountValues, Some(param)) = (aggregate.op, &aggregate.param) {
+            let Expr::Text(name) = param.bare() else {
+                return Err(EvalError::internal("count_values without a label name"));
+            };
+            return self.count_values(rows, name, grouping, grid);
         }
-        match aggregate.op {
-            AggregateOp::Topk | AggregateOp::Bottomk => {
-                let k = self.parameter(aggregate)?;
-                Ok(groups.into_values().flat_map(|group| select_k(aggregate.op, &k, &group)).collect())
-            }
-            AggregateOp::CountValues => {
-                let Some(Expr::Text(label)) = &aggregate.parameter else {
-                    return Err(EvalError::Argument("count_values needs a label's name".to_owned()));
+        let param = match &aggregate.param {
+            Some(param) => self.scalar(param, grid)?,
+            None => Vec::new(),
+        };
+        let groups = grouped(rows, grouping);
+        self.hold(groups.len().saturating_mul(grid.steps))?;
+        let values: &dyn Fn(&[Row]) -> Vec<f64> = match aggregate.op {
+            AggregateOp::TopK => return best::of_groups(groups, &param, best::Order::Largest),
+            AggregateOp::BottomK => return best::of_groups(groups, &param, best::Order::Smallest),
+            AggregateOp::Quantile => &|rows| quantiles(rows, &param),
+            _ => &|rows| fold::of(aggregate.op, rows, grid.steps),
+        };
+        let row = |group: Group| Row { values: values(&group.rows), labels: group.labels };
+        Ok(groups.into_iter().map(row).collect())
+    }
+
+    /// How many series of a group have each value; the value becomes the label `name`.
+    fn count_values(
+        &self,
+        rows: Vec<Row>,
+        name: &str,
+        grouping: Option<&Grouping>,
+        grid: &Grid,
+    ) -> Result<Vec<Row>, EvalError> {
+        label::check_name("count_values", name)?;
+        let mut counted: Vec<Row> = Vec::new();
+        let mut places: HashMap<Labels, usize> = HashMap::new();
+        let dropped =
+            grouping.is_some_and(|grouping| grouping.without && grouping.labels.iter().any(|l| l == name));
+        for row in rows {
+            // The value takes the place of a label of that name, also for grouping.
+            let group = group_labels(&row.labels.without(&[name]), grouping);
+            for (step, value) in row.values.iter().enumerate().filter(|(_, value)| !is_absent(**value)) {
+                let labels = if dropped { group.clone() } else { group.with(name, &float::plain(*value)) };
+                let place = match places.get(&labels) {
+                    Some(place) => *place,
+                    None => {
+                        self.hold(grid.steps)?;
+                        counted.push(Row { labels: labels.clone(), values: vec![absent(); grid.steps] });
+                        places.insert(labels, counted.len() - 1);
+                        counted.len() - 1
+                    }
                 };
-                Ok(groups
-                    .iter()
-                    .flat_map(|(labels, group)| count_values(labels, label, group, steps))
-                    .collect())
-            }
-            op => {
-                let q = if op == AggregateOp::Quantile { self.parameter(aggregate)? } else { Vec::new() };
-                let aggregated = groups.into_iter().map(|(labels, group)| {
-                    let mut values = Vec::with_capacity(group.len());
-                    let of_step = |step: usize| {
-                        values.clear();
-                        values.extend(
-                            group.iter().filter_map(|column| column.values.get(step).copied().flatten()),
-                        );
-                        (!values.is_empty()).then(|| reduce(op, &values, q.get(step).copied()))
-                    };
-                    Column { labels, values: (0..steps).map(of_step).collect() }
-                });
-                Ok(aggregated.collect())
+                if let Some(count) = counted.get_mut(place).and_then(|row| row.values.get_mut(step)) {
+                    *count = if is_absent(*count) { 1.0 } else { *count + 1.0 };
+                }
             }
         }
-    }
-
-    fn parameter(&self, aggregate: &Aggregate) -> Result<Vec<f64>, EvalError> {
-        aggregate.parameter.as_ref().map_or_else(|| Ok(Vec::new()), |parameter| self.scalar(parameter))
+        Ok(counted)
     }
 }
 
-fn group_labels(aggregate: &Aggregate, labels: &Labels) -> Labels {
-    let names: Vec<&str> = aggregate.labels.iter().map(String::as_str).collect();
-    if aggregate.without { labels.without(&names).without(&[METRIC_NAME]) } else { labels.only(&names) }
-}
-
-fn reduce(op: AggregateOp, values: &[f64], q: Option<f64>) -> f64 {
-    match op {
-        // 2.42 sums plainly here; the compensated sum is for ranges only.
-        AggregateOp::Sum => values.iter().sum(),
-        AggregateOp::Avg => mean(values),
-        AggregateOp::Count => values.len() as f64,
-        AggregateOp::Min => over_time::extreme(values, |value, best| value < best).unwrap_or(f64::NAN),
-        AggregateOp::Max => over_time::extreme(values, |value, best| value > best).unwrap_or(f64::NAN),
-        AggregateOp::Stddev => variance(values).sqrt(),
-        AggregateOp::Stdvar => variance(values),
-        AggregateOp::Quantile => over_time::quantile(q.unwrap_or(f64::NAN), values),
-        AggregateOp::Group | AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::CountValues => 1.0,
+fn group_labels(labels: &Labels, grouping: Option<&Grouping>) -> Labels {
+    let Some(grouping) = grouping else { return Labels::default() };
+    let mut names: Vec<&str> = grouping.labels.iter().map(String::as_str).collect();
+    if !grouping.without {
+        return labels.only(&names);
     }
+    names.push(METRIC_NAME);
+    labels.without(&names)
 }
 
-fn mean(values: &[f64]) -> f64 {
-    let mut mean: f64 = 0.0;
-    for (n, value) in values.iter().enumerate() {
-        if mean.is_infinite() {
-            let same_infinity = value.is_infinite() && (*value > 0.0) == (mean > 0.0);
-            if same_infinity || value.is_finite() {
-                continue;
-            }
-        }
-        let count = (n + 1) as f64;
-        mean += value / count - mean / count;
-    }
-    mean
-}
-
-fn variance(values: &[f64]) -> f64 {
-    let (mut mean, mut sum) = (0.0, 0.0);
-    for (n, value) in values.iter().enumerate() {
-        let delta = value - mean;
-        mean += delta / (n + 1) as f64;
-        sum += delta * (value - mean);
-    }
-    sum / values.len() as f64
-}
-
-/// At each step the k largest or smallest, NaN last; as columns sorted by the first step's rank, so that an
-/// instant query keeps the order.
-fn select_k(op: AggregateOp, k: &[f64], group: &[Column]) -> Vec<Column> {
-    let descending = op == AggregateOp::Topk;
-    let mut kept: Vec<Column> = group
-        .iter()
-        .map(|column| Column { labels: column.labels.clone(), values: vec![None; column.values.len()] })
-        .collect();
-    let mut order: Vec<usize> = Vec::new();
-    for (step, k) in k.iter().enumerate() {
-        let count = if *k >= 1.0 { k.min(group.len() as f64) as usize } else { 0 };
-        let mut ranked: Vec<(usize, f64)> = group
-            .iter()
-            .enumerate()
-            .filter_map(|(n, column)| Some((n, column.values.get(step).copied().flatten()?)))
-            .collect();
-        ranked.sort_by(|(_, a), (_, b)| {
-            let by_value = a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal);
-            a.is_nan().cmp(&b.is_nan()).then(if descending { by_value.reverse() } else { by_value })
-        });
-        for (n, value) in ranked.into_iter().take(count) {
-            if !order.contains(&n) {
-                order.push(n);
-            }
-            if let Some(slot) = kept.get_mut(n).and_then(|column| column.values.get_mut(step)) {
-                *slot = Some(value);
-            }
+/// The rows by group, groups in the order of their first row.
+fn grouped(rows: Vec<Row>, grouping: Option<&Grouping>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut places: HashMap<Labels, usize> = HashMap::new();
+    for row in rows {
+        let labels = group_labels(&row.labels, grouping);
+        let place = *places.entry(labels.clone()).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.rows.push(row),
+            None => groups.push(Group { labels, rows: vec![row] }),
         }
     }
-    let mut by_rank: Vec<Option<Column>> = kept.into_iter().map(Some).collect();
-    order.into_iter().filter_map(|n| by_rank.get_mut(n).and_then(Option::take)).collect()
+    groups
 }
 
-fn count_values(labels: &Labels, label: &str, group: &[Column], steps: usize) -> Vec<Column> {
-    let mut counts: BTreeMap<String, Vec<Option<f64>>> = BTreeMap::new();
-    for column in group {
-        for (step, value) in column.values.iter().enumerate() {
-            let Some(value) = value else { continue };
-            let counted = counts.entry(json::number(*value)).or_insert_with(|| vec![None; steps]);
-            if let Some(slot) = counted.get_mut(step) {
-                *slot = Some(slot.unwrap_or(0.0) + 1.0);
-            }
-        }
-    }
-    counts.into_iter().map(|(value, values)| Column { labels: labels.with(label, &value), values }).collect()
+fn quantiles(rows: &[Row], q: &[f64]) -> Vec<f64> {
+    let mut values = Vec::with_capacity(rows.len());
+    q.iter()
+        .enumerate()
+        .map(|(step, q)| {
+            values.clear();
+            values.extend(rows.iter().filter_map(|row| row.values.get(step)).filter(|v| !is_absent(**v)));
+            if values.is_empty() { absent() } else { quantile::of(*q, &mut values) }
+        })
+        .collect()
 }

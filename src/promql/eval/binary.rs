@@ -1,213 +1,91 @@
-//! Binary operators: between scalars, between a vector and a scalar, and between vectors that are matched by
-//! their labels.
+//! Binary operators: on scalars, on a vector and a scalar; on two vectors see `matching` and `set`.
 
-use std::collections::{HashMap, HashSet};
+use super::rows::{Computed, Row, absent, is_absent, merge_equal};
+use super::{EvalError, Evaluation, matching, set};
+use crate::model::METRIC_NAME;
+use crate::promql::ast::{Binary, BinaryOp};
+use crate::promql::plan::Grid;
 
-use super::{Column, Evaluator, Steps, unique};
-use crate::model::{Labels, METRIC_NAME};
-use crate::promql::EvalError;
-use crate::promql::ast::{Binary, BinaryOp, Group, Matching};
-
-impl Evaluator<'_> {
-    pub(super) fn binary(&self, binary: &Binary) -> Result<Steps, EvalError> {
-        match (self.eval(&binary.left)?, self.eval(&binary.right)?) {
-            (Steps::Scalar(left), Steps::Scalar(right)) => {
-                let pairs = left.into_iter().zip(right);
-                Ok(Steps::Scalar(pairs.map(|(a, b)| scalar_result(binary.op, a, b)).collect()))
+impl Evaluation<'_> {
+    pub(super) fn binary(&self, binary: &Binary, grid: &Grid) -> Result<Computed, EvalError> {
+        let lhs = self.eval(&binary.lhs, grid)?;
+        let rhs = self.eval(&binary.rhs, grid)?;
+        let op = binary.op;
+        match (lhs, rhs) {
+            (Computed::Scalar(mut lhs), Computed::Scalar(rhs)) => {
+                for (a, b) in lhs.iter_mut().zip(rhs) {
+                    let (value, kept) = combine(op, *a, b);
+                    *a = if op.is_comparison() { f64::from(kept) } else { value };
+                }
+                Ok(Computed::Scalar(lhs))
             }
-            (Steps::Vector(columns), Steps::Scalar(scalars)) => {
-                with_scalars(binary, columns, &scalars, |value, scalar| (value, scalar))
+            (Computed::Rows(rows), Computed::Scalar(scalar)) => {
+                with_scalar(binary, rows, &scalar, false).map(Computed::Rows)
             }
-            (Steps::Scalar(scalars), Steps::Vector(columns)) => {
-                with_scalars(binary, columns, &scalars, |value, scalar| (scalar, value))
+            (Computed::Scalar(scalar), Computed::Rows(rows)) => {
+                with_scalar(binary, rows, &scalar, true).map(Computed::Rows)
             }
-            (Steps::Vector(left), Steps::Vector(right)) if binary.op.is_set() => {
-                Ok(Steps::Vector(set_operation(binary, left, right)?))
+            (Computed::Rows(lhs), Computed::Rows(rhs)) if op.is_set() => {
+                merge_equal(set::combine(op, binary.matching.as_ref(), lhs, rhs, grid)).map(Computed::Rows)
             }
-            (Steps::Vector(left), Steps::Vector(right)) => {
-                match_vectors(binary, left, right).map(Steps::Vector)
+            (Computed::Rows(lhs), Computed::Rows(rhs)) => {
+                matching::combine(binary, &lhs, &rhs, grid, |rows| self.hold(rows * grid.steps))
+                    .map(Computed::Rows)
             }
-            _ => Err(EvalError::Argument("a string has no operators".to_owned())),
+            _ => Err(EvalError::internal("an operator on a string")),
         }
     }
 }
 
-/// Arithmetic, or the truth of a comparison.
-fn apply(op: BinaryOp, a: f64, b: f64) -> Result<f64, bool> {
-    Err(match op {
-        BinaryOp::Eq => a == b,
-        BinaryOp::Ne => a != b,
-        BinaryOp::Lt => a < b,
-        BinaryOp::Gt => a > b,
-        BinaryOp::Le => a <= b,
-        BinaryOp::Ge => a >= b,
-        BinaryOp::Add => return Ok(a + b),
-        BinaryOp::Sub => return Ok(a - b),
-        BinaryOp::Mul => return Ok(a * b),
-        BinaryOp::Div => return Ok(a / b),
-        BinaryOp::Mod => return Ok(a % b),
-        BinaryOp::Pow => return Ok(a.powf(b)),
-        BinaryOp::Atan2 => return Ok(a.atan2(b)),
-        BinaryOp::And | BinaryOp::Or | BinaryOp::Unless => false,
-    })
-}
-
-fn flag(truth: bool) -> f64 {
-    f64::from(u8::from(truth))
-}
-
-fn scalar_result(op: BinaryOp, a: f64, b: f64) -> f64 {
-    apply(op, a, b).unwrap_or_else(flag)
-}
-
-/// The value an element keeps: the result, 0 or 1 with `bool`, or `kept` where the comparison is true.
-fn element(binary: &Binary, (a, b): (f64, f64), kept: f64) -> Option<f64> {
-    match apply(binary.op, a, b) {
-        Ok(value) => Some(value),
-        Err(truth) if binary.bool => Some(flag(truth)),
-        Err(truth) => truth.then_some(kept),
+/// The operator's value, and whether a comparison holds (always, for arithmetic).
+pub(super) fn combine(op: BinaryOp, a: f64, b: f64) -> (f64, bool) {
+    match op {
+        BinaryOp::Add => (a + b, true),
+        BinaryOp::Sub => (a - b, true),
+        BinaryOp::Mul => (a * b, true),
+        BinaryOp::Div => (a / b, true),
+        BinaryOp::Mod => (a % b, true),
+        BinaryOp::Pow => (a.powf(b), true),
+        BinaryOp::Atan2 => (a.atan2(b), true),
+        BinaryOp::Equal => (a, a == b),
+        BinaryOp::NotEqual => (a, a != b),
+        BinaryOp::Greater => (a, a > b),
+        BinaryOp::Less => (a, a < b),
+        BinaryOp::GreaterOrEqual => (a, a >= b),
+        BinaryOp::LessOrEqual => (a, a <= b),
+        BinaryOp::And | BinaryOp::Or | BinaryOp::Unless => (f64::NAN, false),
     }
 }
 
-/// Arithmetic changes what a value means, so the metric's name goes; a filter leaves it.
-fn drops_name(binary: &Binary) -> bool {
-    !binary.op.is_comparison() || binary.bool
+/// Whether the result is a new quantity, which the metric's name no longer describes. In Prometheus 2.42
+/// `atan2` keeps the name.
+pub(super) fn drops_name(op: BinaryOp) -> bool {
+    !op.is_comparison() && op != BinaryOp::Atan2
 }
 
-fn with_scalars(
+fn with_scalar(
     binary: &Binary,
-    columns: Vec<Column>,
-    scalars: &[f64],
-    sides: impl Fn(f64, f64) -> (f64, f64),
-) -> Result<Steps, EvalError> {
-    let computed = columns.into_iter().map(|mut column| {
-        for (slot, scalar) in column.values.iter_mut().zip(scalars) {
-            *slot = slot.and_then(|value| element(binary, sides(value, *scalar), value));
+    mut rows: Vec<Row>,
+    scalar: &[f64],
+    scalar_first: bool,
+) -> Result<Vec<Row>, EvalError> {
+    let op = binary.op;
+    let drop = drops_name(op) || binary.return_bool;
+    for row in &mut rows {
+        if drop {
+            row.labels = row.labels.without(&[METRIC_NAME]);
         }
-        if drops_name(binary) {
-            column.labels = column.labels.without(&[METRIC_NAME]);
-        }
-        column
-    });
-    unique(computed.collect()).map(Steps::Vector)
-}
-
-/// What two elements must have in common to be matched.
-fn signature(matching: &Matching, labels: &Labels) -> Labels {
-    let names: Vec<&str> = matching.labels.iter().map(String::as_str).collect();
-    if matching.on { labels.only(&names) } else { labels.without(&names).without(&[METRIC_NAME]) }
-}
-
-fn set_operation(binary: &Binary, left: Vec<Column>, right: Vec<Column>) -> Result<Vec<Column>, EvalError> {
-    let presence = |columns: &[Column]| {
-        let mut there: HashMap<Labels, Vec<bool>> = HashMap::new();
-        for column in columns {
-            let steps = there
-                .entry(signature(&binary.matching, &column.labels))
-                .or_insert_with(|| vec![false; column.values.len()]);
-            for (slot, value) in steps.iter_mut().zip(&column.values) {
-                *slot |= value.is_some();
-            }
-        }
-        there
-    };
-    // Keeps the steps of each column where the other side's presence is `wanted`.
-    let keep = |columns: Vec<Column>, other: &HashMap<Labels, Vec<bool>>, wanted: bool| -> Vec<Column> {
-        let kept = columns.into_iter().map(|mut column| {
-            let there = other.get(&signature(&binary.matching, &column.labels));
-            for (step, slot) in column.values.iter_mut().enumerate() {
-                let present = there.and_then(|steps| steps.get(step)).copied().unwrap_or(false);
-                if present != wanted {
-                    *slot = None;
-                }
-            }
-            column
-        });
-        kept.filter(|column| !column.is_empty()).collect()
-    };
-    match binary.op {
-        BinaryOp::And => Ok(keep(left, &presence(&right), true)),
-        BinaryOp::Unless => Ok(keep(left, &presence(&right), false)),
-        _ => {
-            let added = keep(right, &presence(&left), false);
-            unique(left.into_iter().chain(added).collect())
-        }
-    }
-}
-
-fn match_vectors(binary: &Binary, left: Vec<Column>, right: Vec<Column>) -> Result<Vec<Column>, EvalError> {
-    // The "many" side is walked, the "one" side is looked up.
-    let swapped = matches!(binary.matching.group, Group::Right(_));
-    let (many, one) = if swapped { (right, left) } else { (left, right) };
-    let mut by_signature: HashMap<Labels, Vec<&Column>> = HashMap::new();
-    for column in &one {
-        by_signature.entry(signature(&binary.matching, &column.labels)).or_default().push(column);
-    }
-    let steps = many.iter().chain(&one).map(|column| column.values.len()).max().unwrap_or(0);
-    for (labels, columns) in &by_signature {
-        check_one_side(labels, columns, steps, swapped)?;
-    }
-    let grouped = binary.matching.group != Group::OneToOne;
-    // Which (signature, step) a one-to-one match has used up already.
-    let mut used: HashSet<(Labels, usize)> = HashSet::new();
-    let mut matched = Vec::new();
-    for column in &many {
-        let signature = signature(&binary.matching, &column.labels);
-        for partner in by_signature.get(&signature).into_iter().flatten() {
-            let mut result = Column {
-                labels: result_labels(binary, &column.labels, &partner.labels),
-                values: Vec::with_capacity(steps),
+        for (value, scalar) in row.values.iter_mut().zip(scalar).filter(|(value, _)| !is_absent(**value)) {
+            let (computed, kept) =
+                if scalar_first { combine(op, *scalar, *value) } else { combine(op, *value, *scalar) };
+            *value = match (op.is_comparison(), binary.return_bool) {
+                (true, true) => f64::from(kept),
+                // A filter keeps the vector's value, on whichever side it stands.
+                (true, false) if kept => *value,
+                (true, false) => absent(),
+                (false, _) => computed,
             };
-            for (step, pair) in column.values.iter().zip(&partner.values).enumerate() {
-                let (Some(many), Some(one)) = pair else {
-                    result.values.push(None);
-                    continue;
-                };
-                let sides = if swapped { (*one, *many) } else { (*many, *one) };
-                let value = element(binary, sides, sides.0);
-                if value.is_some() && !grouped && !used.insert((signature.clone(), step)) {
-                    return Err(EvalError::ManyToMany {
-                        group: signature.to_string(),
-                        side: "left hand-side",
-                    });
-                }
-                result.values.push(value);
-            }
-            matched.push(result);
         }
     }
-    unique(matched).map_err(|error| match error {
-        EvalError::DuplicateSeries { labels } if grouped => EvalError::MultipleMatches { group: labels },
-        other => other,
-    })
-}
-
-fn check_one_side(
-    labels: &Labels,
-    columns: &[&Column],
-    steps: usize,
-    swapped: bool,
-) -> Result<(), EvalError> {
-    if columns.len() < 2 {
-        return Ok(());
-    }
-    let twice = (0..steps)
-        .any(|step| columns.iter().filter(|c| c.values.get(step).is_some_and(Option::is_some)).count() > 1);
-    let side = if swapped { "left hand-side" } else { "right hand-side" };
-    if twice { Err(EvalError::ManyToMany { group: labels.to_string(), side }) } else { Ok(()) }
-}
-
-fn result_labels(binary: &Binary, many: &Labels, one: &Labels) -> Labels {
-    let mut labels = if drops_name(binary) { many.without(&[METRIC_NAME]) } else { many.clone() };
-    let names: Vec<&str> = binary.matching.labels.iter().map(String::as_str).collect();
-    match &binary.matching.group {
-        Group::OneToOne if binary.matching.on => labels.only(&names),
-        Group::OneToOne => labels.without(&names),
-        Group::Left(include) | Group::Right(include) => {
-            for name in include {
-                labels = labels.with(name, one.get(name).unwrap_or(""));
-            }
-            labels
-        }
-    }
+    if drop { merge_equal(rows) } else { Ok(rows) }
 }

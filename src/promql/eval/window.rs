@@ -1,79 +1,123 @@
-//! One window moving along a series: what every function over a range is computed from.
+//! Range vectors: for each series the samples of a moving window.
 
-use super::{Column, Evaluator, Matrix, Steps, unique};
-use crate::model::{METRIC_NAME, Series, is_stale_marker};
-use crate::promql::EvalError;
+use std::sync::Arc;
 
-/// The samples of one series in one step's window, `start <= ts <= end`, without stale markers.
-pub(super) struct Samples<'a> {
+use super::rows::Computed;
+use super::{EvalError, Evaluation};
+use crate::model::{Labels, Series, is_stale_marker};
+use crate::promql::ast::Expr;
+use crate::promql::plan::{self, Grid, View};
+
+/// A range vector over a grid: whole series, and the window each instant sees of them.
+pub(super) struct Ranges {
+    /// Without stale markers, sorted by time.
+    pub(super) series: Vec<Arc<Series>>,
+    view: View,
+    pub(super) range_ms: i64,
+}
+
+/// What one instant sees of one series; never empty.
+pub(super) struct Window<'a> {
     pub(super) ts_ms: &'a [i64],
     pub(super) values: &'a [f64],
-    /// The window's bounds.
+    /// The index of the window's first sample in its series; it only grows.
+    pub(super) first: usize,
     pub(super) start_ms: i64,
     pub(super) end_ms: i64,
-    /// The step's time, which `offset` does not move.
-    pub(super) time_ms: i64,
-    /// Which step it is.
+    /// The evaluation instant, and its index in the grid.
+    pub(super) at_ms: i64,
     pub(super) step: usize,
 }
 
-impl Samples<'_> {
-    pub(super) fn range_seconds(&self) -> f64 {
-        (self.end_ms - self.start_ms) as f64 / 1000.0
-    }
-}
-
-impl Evaluator<'_> {
-    /// Applies `f` to the window of every series at every step; empty windows give nothing.
-    pub(super) fn over_windows(
+impl Ranges {
+    /// One value per instant: that of `function` over the instant's window, `absent` where it has no sample.
+    pub(super) fn slide(
         &self,
-        matrix: &Matrix,
-        keep_name: bool,
-        f: impl Fn(&Samples<'_>) -> Option<f64>,
-    ) -> Result<Steps, EvalError> {
-        let times = self.times()?;
-        self.limit(matrix.series.len().saturating_mul(times.len()))?;
-        let columns = matrix.series.iter().map(|series| {
-            let labels =
-                if keep_name { series.labels.clone() } else { series.labels.without(&[METRIC_NAME]) };
-            Column { labels, values: windows(series, matrix, &times, &f) }
-        });
-        unique(columns.collect()).map(Steps::Vector)
+        series: &Series,
+        grid: &Grid,
+        mut function: impl FnMut(&Window<'_>) -> f64,
+    ) -> Vec<f64> {
+        let (mut from, mut to) = (0, 0);
+        let times = &series.ts_ms;
+        grid.instants()
+            .enumerate()
+            .map(|(step, at_ms)| {
+                let end_ms = self.view.seen_ms(at_ms);
+                let start_ms = end_ms.saturating_sub(self.range_ms);
+                while times.get(to).is_some_and(|ts_ms| *ts_ms <= end_ms) {
+                    to += 1;
+                }
+                while from < to && times.get(from).is_some_and(|ts_ms| *ts_ms < start_ms) {
+                    from += 1;
+                }
+                match (times.get(from..to), series.values.get(from..to)) {
+                    (Some(ts_ms), Some(values)) if !ts_ms.is_empty() => {
+                        function(&Window { ts_ms, values, first: from, start_ms, end_ms, at_ms, step })
+                    }
+                    _ => super::rows::absent(),
+                }
+            })
+            .collect()
     }
 }
 
-fn windows(
-    series: &Series,
-    matrix: &Matrix,
-    times: &[i64],
-    f: &impl Fn(&Samples<'_>) -> Option<f64>,
-) -> Vec<Option<f64>> {
-    let alive = without_stale(series);
-    let (ts_ms, values) = alive.as_ref().map_or((&series.ts_ms, &series.values), |(ts, values)| (ts, values));
-    let (mut from, mut to) = (0, 0);
-    let step = |(step, (end_ms, time_ms)): (usize, (&i64, &i64))| {
-        let start_ms = end_ms - matrix.range_ms;
-        // Ends never go back, so both edges only move forward.
-        to += ts_ms.get(to..).unwrap_or_default().partition_point(|ts| ts <= end_ms);
-        from += ts_ms.get(from..to).unwrap_or_default().partition_point(|ts| *ts < start_ms);
-        let samples = Samples {
-            ts_ms: ts_ms.get(from..to).unwrap_or_default(),
-            values: values.get(from..to).unwrap_or_default(),
-            start_ms,
-            end_ms: *end_ms,
-            time_ms: *time_ms,
-            step,
-        };
-        if samples.values.is_empty() { None } else { f(&samples) }
-    };
-    matrix.ends_ms.iter().zip(times).enumerate().map(step).collect()
+impl Evaluation<'_> {
+    /// The range vector `expr` (a range selector or a subquery).
+    pub(super) fn ranges(&self, expr: &Expr, grid: &Grid) -> Result<Ranges, EvalError> {
+        match expr.bare() {
+            Expr::Range(range) => Ok(Ranges {
+                series: self
+                    .read(&range.selector, range.range_ms, grid)?
+                    .into_iter()
+                    .map(without_stale_markers)
+                    .collect(),
+                view: View::new(&range.selector.shift, self.bounds),
+                range_ms: range.range_ms,
+            }),
+            Expr::Subquery(subquery) => {
+                let inner = plan::subquery_grid(subquery, grid, self.bounds);
+                let rows = match self.eval(&subquery.expr, &inner)? {
+                    Computed::Rows(rows) => rows,
+                    _ => return Err(EvalError::internal("a subquery of something else than a vector")),
+                };
+                let series = rows.into_iter().filter_map(|row| row.into_series(&inner)).map(Arc::new);
+                Ok(Ranges {
+                    series: series.collect(),
+                    view: View::new(&subquery.shift, self.bounds),
+                    range_ms: subquery.range_ms,
+                })
+            }
+            _ => Err(EvalError::internal("expected a range vector")),
+        }
+    }
+
+    /// The samples a range vector sees at the grid's one instant, as an instant query shows them.
+    pub(super) fn matrix(&self, expr: &Expr, grid: &Grid) -> Result<Vec<Series>, EvalError> {
+        let ranges = self.ranges(expr, grid)?;
+        let mut found = Vec::new();
+        for series in &ranges.series {
+            let mut seen = Series::new(Labels::clone(&series.labels));
+            ranges.slide(series, grid, |window| {
+                seen.ts_ms.extend_from_slice(window.ts_ms);
+                seen.values.extend_from_slice(window.values);
+                0.0
+            });
+            found.extend((!seen.is_empty()).then_some(seen));
+        }
+        found.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(found)
+    }
 }
 
-/// A copy without stale markers, or `None` where there are none, which is the usual case.
-fn without_stale(series: &Series) -> Option<(Vec<i64>, Vec<f64>)> {
+fn without_stale_markers(series: Arc<Series>) -> Arc<Series> {
     if !series.values.iter().any(|value| is_stale_marker(*value)) {
-        return None;
+        return series;
     }
-    let alive = series.ts_ms.iter().zip(&series.values).filter(|(_, value)| !is_stale_marker(**value));
-    Some(alive.map(|(ts, value)| (*ts, *value)).unzip())
+    let mut kept = Series::new(series.labels.clone());
+    for (ts_ms, value) in series.ts_ms.iter().zip(&series.values) {
+        if !is_stale_marker(*value) {
+            kept.push(*ts_ms, *value);
+        }
+    }
+    Arc::new(kept)
 }

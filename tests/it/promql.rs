@@ -1,0 +1,41 @@
+//! Our PromQL against a real Prometheus 2.42 over the same series: the same elements, the same values.
+
+mod compare;
+mod grammar;
+mod queries;
+mod series;
+
+use etcd_monitor::promql::EvalRange;
+
+use crate::prometheus::Prometheus;
+use compare::Comparison;
+
+/// Queries made by the grammar, besides the hand-written ones.
+const GENERATED: usize = 2500;
+
+fn compare(seed: u64, queries: impl Iterator<Item = String>) {
+    let series = series::series(seed);
+    let prometheus = Prometheus::over(&series);
+    let mut comparison = Comparison::new(&prometheus, &series, seed);
+    let (start_ms, span_ms) = (series::START_MS, series::SPAN_MS);
+    for (index, query) in queries.enumerate() {
+        // Instants on and off the scrapes, before the first sample and after the last.
+        let at_ms = start_ms - 100_000 + (index as i64 * 977_125) % (span_ms + 500_000);
+        comparison.instant(&query, at_ms);
+        let step_ms = [15_000, 60_000, 47_000, 300_000, 1_000_000][index % 5];
+        comparison
+            .range(&query, &EvalRange { start_ms: at_ms, end_ms: at_ms + step_ms * 25 + 7_000, step_ms });
+    }
+    comparison.finish();
+}
+
+#[test]
+fn written_queries_give_what_prometheus_gives() {
+    compare(1, queries::all());
+}
+
+#[test]
+fn generated_queries_give_what_prometheus_gives() {
+    let mut grammar = grammar::Grammar::new(7);
+    compare(2, (0..GENERATED).map(|_| grammar.query()));
+}
