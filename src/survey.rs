@@ -19,8 +19,14 @@ const READING_REACH_MS: i64 = 2 * 86_400_000;
 /// Resolved incidents older than this are history, not news; the strip of days needs them this long.
 const INCIDENT_REACH_MS: i64 = 90 * 86_400_000;
 
+/// Below this age a cluster's charts show its whole history.
+const YOUNG_MS: i64 = 2 * 3_600_000;
+const CHART_STEPS: i64 = 288;
+
 const DAYS: usize = 90;
 const DAY_MS: i64 = 86_400_000;
+/// The step of a day's chart.
+const DAY_STEP_MS: i64 = 300_000;
 
 /// A configured cluster, as far as a survey needs to know it.
 #[derive(Debug, Clone)]
@@ -94,11 +100,30 @@ impl Survey<'_> {
     pub async fn full(&self, now_ms: i64) -> Result<Input, SurveyError> {
         let mut input = self.brief(now_ms).await?;
         let through_ms = input.data_through_ms;
-        let clusters = std::mem::take(&mut input.clusters);
+        let mut clusters = std::mem::take(&mut input.clusters);
+        self.shorten_young(&mut clusters, through_ms).await?;
         // A few clusters at once: each holds a day of its series in memory.
         let filled = stream::iter(clusters).map(|cluster| self.fill(cluster, through_ms)).buffered(4);
         input.clusters = filled.try_collect().await?;
         Ok(input)
+    }
+
+    /// A cluster that is watched for less than two hours gets charts as long as its history, in steps as fine as
+    /// its scrapes: a day with one dot at its end would tell nothing.
+    async fn shorten_young(&self, clusters: &mut [ClusterInput], through_ms: i64) -> Result<(), SurveyError> {
+        let from_ms = through_ms - YOUNG_MS;
+        let rows = readings::range(self.store, None, from_ms, through_ms + 1).await?;
+        for cluster in clusters {
+            let first = rows.iter().filter(|row| row.cluster == cluster.name).map(|row| row.ts_ms).min();
+            let Some(age_ms) = first.map(|first| through_ms - first).filter(|age| *age < YOUNG_MS - 60_000)
+            else {
+                continue;
+            };
+            cluster.chart_range_ms = age_ms.max(10 * self.expected_interval_ms);
+            let steps = cluster.chart_range_ms / CHART_STEPS;
+            cluster.chart_step_ms = steps.max(self.expected_interval_ms);
+        }
+        Ok(())
     }
 
     async fn fill(&self, mut cluster: ClusterInput, through_ms: i64) -> Result<ClusterInput, SurveyError> {
@@ -109,7 +134,7 @@ impl Survey<'_> {
             ..events::Filter::default()
         };
         cluster.events = events::query(self.store, &filter).await?;
-        cluster.panels = self.panels(&cluster.name, through_ms).await?;
+        cluster.panels = self.panels(&cluster, through_ms).await?;
         let panel = |id: &str| cluster.panels.get(id).map_or(&[][..], Vec::as_slice);
         let (quorum, members, checks) = (panel("day_quorum"), panel("day_members"), panel("day_checks"));
         cluster.days = day_states(quorum, members, checks, &cluster.incidents, through_ms, DAYS);
@@ -118,14 +143,14 @@ impl Survey<'_> {
 
     async fn panels(
         &self,
-        cluster: &ClusterName,
+        cluster: &ClusterInput,
         through_ms: i64,
     ) -> Result<BTreeMap<String, Vec<Series>>, SurveyError> {
         let mut queries: Vec<(&Panel, Expr, EvalRange)> = Vec::new();
         for panel in panels() {
-            let parse = promql::parse(&panel.for_cluster(cluster));
+            let parse = promql::parse(&panel.for_cluster(&cluster.name));
             let expr = parse.map_err(|source| SurveyError::Parse { panel: panel.id.clone(), source })?;
-            queries.push((panel, expr, range(panel, through_ms)));
+            queries.push((panel, expr, range(panel, cluster, through_ms)));
         }
         let selections: Vec<_> = queries
             .iter()
@@ -137,7 +162,7 @@ impl Survey<'_> {
                 .map(|series| (panel.id.clone(), series))
                 .map_err(|source| SurveyError::Eval {
                     panel: panel.id.clone(),
-                    cluster: cluster.clone(),
+                    cluster: cluster.name.clone(),
                     source,
                 })
         });
@@ -147,10 +172,13 @@ impl Survey<'_> {
 
 /// Steps lie on multiples of the step, so that a chart does not change with every second; the newest
 /// instant is one more step.
-fn range(panel: &Panel, through_ms: i64) -> EvalRange {
-    let end_ms = through_ms.div_euclid(panel.step_ms) * panel.step_ms + panel.step_ms;
-    let start_ms = end_ms - panel.range_ms;
-    EvalRange { start_ms, end_ms, step_ms: panel.step_ms }
+fn range(panel: &Panel, cluster: &ClusterInput, through_ms: i64) -> EvalRange {
+    let day = panel.range_ms == DAY_MS;
+    // The heatmap's columns are wider than the lines' steps, in the same proportion at every length.
+    let step_ms = if day { cluster.chart_step_ms * panel.step_ms / DAY_STEP_MS } else { panel.step_ms };
+    let range_ms = if day { cluster.chart_range_ms } else { panel.range_ms };
+    let end_ms = through_ms.div_euclid(step_ms) * step_ms + step_ms;
+    EvalRange { start_ms: end_ms - range_ms - step_ms, end_ms, step_ms }
 }
 
 /// The clusters that have a reading in the store.

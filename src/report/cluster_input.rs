@@ -56,6 +56,10 @@ pub struct ClusterInput {
     pub days: Vec<DayState>,
     /// How many alert rules are evaluated for this cluster.
     pub rules_total: usize,
+    /// How far back the charts reach, ms: a day, or less for a cluster that was not watched as long.
+    pub chart_range_ms: i64,
+    /// The step of the panels behind them, ms.
+    pub chart_step_ms: i64,
 }
 
 impl ClusterInput {
@@ -70,6 +74,8 @@ impl ClusterInput {
             panels: BTreeMap::new(),
             days: Vec::new(),
             rules_total: 0,
+            chart_range_ms: 86_400_000,
+            chart_step_ms: 300_000,
         }
     }
 }

@@ -107,10 +107,9 @@ async fn a_failed_run_is_an_error_of_the_invocation() {
     let event = json!({ "scheduled_time": "2026-11-23T12:10:00Z" });
     let store = folder.path().join("store");
     // A table file that is none: compaction cannot read it.
-    let bad = store.join("data/samples/level=raw/dt=2026-11-20");
+    let bad = store.join("data/job_runs/level=hour/dt=2026-11-22");
     std::fs::create_dir_all(&bad).expect("folder");
-    std::fs::write(bad.join("h00-20261120T000000.000Z-01ARZ3NDEKTSV4RRFFQ69G5FAV-1.parquet"), "no parquet")
-        .expect("file");
+    std::fs::write(bad.join("h22-part-0000.parquet"), "no parquet").expect("file");
     let answers = invoke("compact", &store.display().to_string(), vec![event]).await;
     assert_eq!(answers[0].0, "error", "{answers:?}");
 }

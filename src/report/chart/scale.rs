@@ -82,13 +82,23 @@ impl TimeScale {
 
     /// Whole multiples of a round step that lie inside, with their texts.
     pub(crate) fn ticks(self) -> Vec<(i64, String)> {
-        const HOUR_MS: i64 = 3_600_000;
+        const MINUTE_MS: i64 = 60_000;
+        const HOUR_MS: i64 = 60 * MINUTE_MS;
         let span_ms = self.end_ms - self.start_ms;
-        let step_ms =
-            [HOUR_MS / 4, HOUR_MS, 2 * HOUR_MS, 4 * HOUR_MS, 12 * HOUR_MS, 24 * HOUR_MS, 7 * 24 * HOUR_MS]
-                .into_iter()
-                .find(|step| span_ms / step <= 7)
-                .unwrap_or(30 * 24 * HOUR_MS);
+        let step_ms = [
+            MINUTE_MS,
+            5 * MINUTE_MS,
+            HOUR_MS / 4,
+            HOUR_MS,
+            2 * HOUR_MS,
+            4 * HOUR_MS,
+            12 * HOUR_MS,
+            24 * HOUR_MS,
+            7 * 24 * HOUR_MS,
+        ]
+        .into_iter()
+        .find(|step| span_ms / step <= 7)
+        .unwrap_or(30 * 24 * HOUR_MS);
         let format = if step_ms < 24 * HOUR_MS { "%H:%M" } else { "%-d %b" };
         let first = self.start_ms.div_euclid(step_ms) + 1;
         (first..=self.end_ms.div_euclid(step_ms))

@@ -5,12 +5,10 @@ use crate::model::unit::{human_bytes, human_seconds, human_span};
 use crate::model::{EventKind, Series};
 use crate::report::chart::{Heatmap, LineChart, Plan, heatmap};
 use crate::report::facts::{Facts, above_since};
-use crate::report::panels;
 use crate::report::text::clock;
 
-const HOUR_MS: i64 = 3_600_000;
-const RANGE_MS: i64 = 24 * HOUR_MS;
-const STEP_MS: i64 = 300_000;
+/// Steps of the charts in one column of the heatmap: half an hour in a day's chart.
+const HEATMAP_STEPS: i64 = 6;
 
 pub(super) fn charts(facts: &Facts<'_>) -> Vec<LineChart> {
     vec![put_latency(facts), by_member(facts, "wal_fsync", "WAL fsync p99 by member"), database(facts)]
@@ -22,9 +20,9 @@ fn plan<'a>(facts: &Facts<'_>, id: &'static str, title: &'a str) -> Plan<'a> {
         id,
         title,
         unit: metric.map_or(crate::model::catalogue::Unit::Count, |m| m.unit),
-        start_ms: facts.now_ms - RANGE_MS,
+        start_ms: facts.now_ms - facts.input.chart_range_ms,
         end_ms: facts.now_ms,
-        step_ms: STEP_MS,
+        step_ms: facts.input.chart_step_ms,
         lines: Vec::new(),
         limits: metric
             .and_then(|m| m.limit.as_ref())
@@ -86,7 +84,7 @@ fn finding(facts: &Facts<'_>, name: &str, series: &Series, limit: f64, text: &st
         let (since, lasts) = (clock(since, facts.now_ms), human_span(facts.now_ms - since));
         return format!("{name} has been above the {text} since {since}, {lasts}.");
     }
-    let (_, values) = series.window(facts.now_ms - RANGE_MS, facts.now_ms);
+    let (_, values) = series.window(facts.now_ms - facts.input.chart_range_ms, facts.now_ms);
     let above = values.iter().filter(|value| **value > limit).count();
     let highest = values.iter().copied().filter(|v| v.is_finite()).reduce(f64::max);
     match (above, highest) {
@@ -96,7 +94,7 @@ fn finding(facts: &Facts<'_>, name: &str, series: &Series, limit: f64, text: &st
         }
         (n, Some(highest)) => format!(
             "{name} was above the {text} for {} in all; its highest value was {}.",
-            human_span(i64::try_from(n).unwrap_or(0) * STEP_MS),
+            human_span(i64::try_from(n).unwrap_or(0) * facts.input.chart_step_ms),
             human_seconds(highest)
         ),
     }
@@ -118,7 +116,7 @@ fn database(facts: &Facts<'_>) -> LineChart {
 
 fn growth(facts: &Facts<'_>) -> Option<String> {
     let series = facts.panel("db_size").first()?;
-    let (_, values) = series.window(facts.now_ms - RANGE_MS, facts.now_ms);
+    let (_, values) = series.window(facts.now_ms - facts.input.chart_range_ms, facts.now_ms);
     let mut finite = values.iter().copied().filter(|v| v.is_finite());
     let first = finite.next()?;
     let change = finite.next_back()? - first;
@@ -134,7 +132,7 @@ fn growth(facts: &Facts<'_>) -> Option<String> {
 /// The fsync buckets of the member with the worst p99, with a note and a caption.
 pub(super) fn distribution(facts: &Facts<'_>) -> (Option<Heatmap>, String, String) {
     let id = "wal_fsync_buckets";
-    let step_ms = panels().iter().find(|p| p.id == id).map_or(HOUR_MS / 2, |p| p.step_ms);
+    let step_ms = facts.input.chart_step_ms * HEATMAP_STEPS;
     let all = facts.panel(id);
     let worst = facts.worst("wal_fsync").map(|(instance, _)| instance);
     let first = all.iter().find_map(|s| s.labels.get("instance"));
@@ -142,7 +140,8 @@ pub(super) fn distribution(facts: &Facts<'_>) -> (Option<Heatmap>, String, Strin
     let Some(instance) = worst.or(first) else { return (None, String::new(), why()) };
     let own: Vec<&Series> = all.iter().filter(|s| s.labels.get("instance") == Some(instance)).collect();
     let limit = catalogue().get("wal_fsync").and_then(|m| m.limit.as_ref()).map_or(0.01, |l| l.value);
-    let Some(map) = heatmap(&own, facts.now_ms - RANGE_MS, facts.now_ms, step_ms, limit) else {
+    let Some(map) = heatmap(&own, facts.now_ms - facts.input.chart_range_ms, facts.now_ms, step_ms, limit)
+    else {
         return (None, String::new(), why());
     };
     let name = facts.name_of_instance(instance);
