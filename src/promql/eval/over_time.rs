@@ -107,8 +107,15 @@ fn sum(values: &[f64]) -> f64 {
     if sum.sum.is_infinite() { sum.sum } else { sum.total() }
 }
 
-/// A running mean, which does not overflow where the sum would.
+/// Sum by count; where the sum leaves the finite numbers, Prometheus' running mean, which need not.
 fn mean(values: &[f64]) -> f64 {
+    let mut whole = Compensated::default();
+    values.iter().for_each(|value| whole.add(*value));
+    if whole.sum.is_finite() { whole.total() / count(values) } else { running_mean(values) }
+}
+
+/// A mean that does not overflow where the sum would, and stays infinite once it is.
+fn running_mean(values: &[f64]) -> f64 {
     let mut mean = Compensated::default();
     let mut count = 0.0;
     for value in values {
@@ -179,4 +186,30 @@ fn extremes(
         }
         candidates.front().map_or(f64::NAN, |(_, value)| *value)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mean_survives_what_its_sum_does_not() {
+        let inf = f64::INFINITY;
+        for (values, expected) in [
+            (vec![1.0, 2.0, 6.0], 3.0),
+            (vec![f64::MAX, f64::MAX], f64::MAX),
+            (vec![inf, 1.0], inf),
+            (vec![1.0, -inf, -inf], -inf),
+            (vec![1e100, 1.0, -1e100], 1.0 / 3.0),
+        ] {
+            assert_eq!(mean(&values), expected, "{values:?}");
+        }
+        assert!(mean(&[inf, -inf]).is_nan() && mean(&[1.0, f64::NAN]).is_nan());
+    }
+
+    #[test]
+    fn a_variance_is_that_of_the_population() {
+        assert_eq!(variance(&[2.0, 4.0, 6.0, 8.0]), 5.0);
+        assert_eq!(variance(&[1e9 + 1.0, 1e9 + 3.0]), 1.0);
+    }
 }

@@ -124,6 +124,15 @@ fn the_sample_limit_is_an_error_that_names_it() {
 }
 
 #[test]
+fn the_deepest_query_that_parses_also_evaluates() {
+    let set = set(&[("m", "1", &[(0, 1.0)])]);
+    let deep = format!("{}m{}", "abs(sum without () (".repeat(95), "))".repeat(95));
+    check(&set, &deep, 0, &["{a=\"1\"} 1"]);
+    let long = format!("m{}", " + m".repeat(190));
+    check(&set, &long, 0, &["{a=\"1\"} 191"]);
+}
+
+#[test]
 fn series_that_cannot_be_told_apart_are_an_error() {
     let set = set(&[("m", "1", &[(0, 1.0)]), ("m", "2", &[(0, 1.0)]), ("n", "1", &[(0, 1.0)])]);
     for (query, part) in [
