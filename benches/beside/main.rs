@@ -5,6 +5,7 @@
 //! Refuses: Prometheus, `/proc` of other processes, and the document (that is `run.sh`).
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::disallowed_methods,
