@@ -97,7 +97,7 @@ impl Member {
         for motion in motions {
             match motion {
                 Motion::Counter { line, pace } => {
-                    lines[*line].value += (seeded.fraction() * 2.0 * *pace).round()
+                    lines[*line].value += (seeded.fraction() * 2.0 * *pace).round();
                 }
                 Motion::Seconds { line, pace } => lines[*line].value += seeded.fraction() * 2.0 * *pace,
                 Motion::Gauge { line, recorded } => {
