@@ -1,4 +1,4 @@
-//! Exit codes, documented in docs/cli.md and used by cron, CI and scripts.
+//! Exit codes, documented in `etcd-monitor --help` and used by cron, CI and scripts.
 
 use std::process::ExitCode;
 
