@@ -1,9 +1,12 @@
 //! One reading of every cluster, for hosts without a daemon. Where a `watch` is alive it stores readings
 //! only: samples have one writer.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::model::{ReadingError, ReadingRow};
 use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When};
+use crate::store::readings;
 use crate::watch::{Watch, is_live};
 
 /// The `collect` job.
@@ -19,21 +22,37 @@ pub const JOB: JobSpec = JobSpec {
     run: |context| Box::pin(run(context)),
 };
 
+/// The length of a slot, by the schedule.
+const SLOT_MS: i64 = 60_000;
+
 async fn run(context: Context) -> anyhow::Result<Summary> {
     let now_ms = context.now_ms();
+    // What a run of this slot stored, whose record in the ledger was lost, stays the slot's only reading.
+    let there =
+        readings::range(context.store(), None, context.slot_ms, context.slot_ms + SLOT_MS - 1).await?;
+    if !there.is_empty() {
+        let errors =
+            there.iter().flat_map(|row| row.errors.iter().map(|error| (row.cluster.as_str(), error)));
+        return Ok(summary(&there).with_errors(errors.map(said)));
+    }
     let live = is_live(context.store(), now_ms).await?;
     // No groups: `evaluate` judges what is collected, over the store.
     let mut watch = Watch::start(context.watch_setup(Vec::new())?, now_ms).await?;
     let ticks = watch.collect(now_ms, !live).await?;
-    let (mut up, mut all, mut errors) = (0, 0, Vec::new());
-    for reading in ticks.iter().map(|tick| &tick.reading) {
-        up += reading.members.iter().filter(|member| member.reachable()).count();
-        all += reading.members.len();
+    let rows: Vec<ReadingRow> = ticks.iter().flat_map(|tick| tick.reading.rows()).collect();
+    let errors = ticks.iter().map(|tick| &tick.reading).flat_map(|reading| {
         let members = reading.members.iter().flat_map(|member| &member.errors);
-        errors.extend(
-            members.chain(&reading.errors).map(|error| format!("{}: {}", reading.cluster, error.message)),
-        );
-    }
-    let text = format!("{} cluster(s), {up} of {all} member(s) answered", ticks.len());
-    Ok(Summary::new(text).with_errors(errors))
+        members.chain(&reading.errors).map(|error| (reading.cluster.as_str(), error))
+    });
+    Ok(summary(&rows).with_errors(errors.map(said)))
+}
+
+fn summary(rows: &[ReadingRow]) -> Summary {
+    let clusters: BTreeSet<&str> = rows.iter().map(|row| row.cluster.as_str()).collect();
+    let up = rows.iter().filter(|row| row.reachable).count();
+    Summary::new(format!("{} cluster(s), {up} of {} member(s) answered", clusters.len(), rows.len()))
+}
+
+fn said((cluster, error): (&str, &ReadingError)) -> String {
+    format!("{cluster}: {}", error.message)
 }

@@ -59,6 +59,15 @@ pub struct Overrides {
     pub cluster: Option<ClusterSetup>,
     /// The command works without any cluster.
     pub clusters_optional: bool,
+    /// The command only reads the store: no secret is resolved, no certificate looked at, no channel opened.
+    pub store_only: bool,
+}
+
+impl Overrides {
+    /// For commands that read the store and nothing else; they need neither clusters nor secrets.
+    pub fn store_only() -> Self {
+        Self { clusters_optional: true, store_only: true, ..Self::default() }
+    }
 }
 
 impl Config {

@@ -36,7 +36,7 @@ struct Row {
 
 impl Jobs {
     pub async fn execute(self, global: &Global) -> Result<std::process::ExitCode, Stop> {
-        let config = global.load(Overrides { clusters_optional: true, ..Overrides::default() })?;
+        let config = global.load(Overrides::store_only())?;
         let store = open_store(&config).await?;
         let now_ms = Clock::System.now_ms();
         let runs = ledger::latest(&store, now_ms - LOOK_BACK_MS).await.map_err(anyhow::Error::from)?;

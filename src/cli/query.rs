@@ -56,7 +56,7 @@ impl Query {
     pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
         let expr = promql::parse(&self.expression)
             .map_err(|error| Stop::Usage(explain(&self.expression, &error)))?;
-        let config = global.load(Overrides { clusters_optional: true, ..Overrides::default() })?;
+        let config = global.load(Overrides::store_only())?;
         let store = open_store(&config).await?;
         let options = EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() };
         let limit = config.query.timeout.0;

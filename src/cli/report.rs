@@ -24,7 +24,7 @@ pub struct Report {
 
 impl Report {
     pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
-        let config = global.load(Overrides { clusters_optional: true, ..Overrides::default() })?;
+        let config = global.load(Overrides::store_only())?;
         let site = if self.example {
             render(&config.report, &example::fleet()).map_err(anyhow::Error::from)?
         } else {

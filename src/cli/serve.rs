@@ -20,7 +20,7 @@ pub struct Serve {
 
 impl Serve {
     pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
-        let config = global.load(Overrides { clusters_optional: true, ..Overrides::default() })?;
+        let config = global.load(Overrides::store_only())?;
         let store = open_store(&config).await?;
         let shutdown = CancellationToken::new();
         let server = site_server::bind(store, self.listen).await?;

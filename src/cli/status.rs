@@ -26,7 +26,7 @@ pub struct Status {
 
 impl Status {
     pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
-        let config = global.load(Overrides { clusters_optional: true, ..Overrides::default() })?;
+        let config = global.load(Overrides::store_only())?;
         let store = open_store(&config).await?;
         let now_ms = Clock::System.now_ms();
         let subjects = subjects(&config, &store, now_ms).await?;

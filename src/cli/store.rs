@@ -31,7 +31,7 @@ pub enum StoreCommand {
 
 impl StoreCommand {
     pub async fn execute(&self, global: &Global) -> Result<ExitCode, Stop> {
-        let config = global.load(Overrides { clusters_optional: true, ..Overrides::default() })?;
+        let config = global.load(Overrides::store_only())?;
         let store = open_store(&config).await?;
         match self {
             Self::Ls { json } => ls(&store, *json).await?,

@@ -23,9 +23,14 @@ pub(super) fn from_document(
     overrides: Overrides,
 ) -> Config {
     let mut warnings = Vec::new();
-    let clusters = clusters(document, environment, overrides.cluster, overrides.clusters_optional);
-    let channels = channels(document, environment);
-    let routes = routes(document, &channels, &mut warnings);
+    let store_only = overrides.store_only;
+    let clusters = if store_only {
+        named_clusters(document)
+    } else {
+        clusters(document, environment, overrides.cluster, overrides.clusters_optional)
+    };
+    let (names, channels) = channels(document, environment, store_only);
+    let routes = routes(document, &names, &mut warnings);
     let rules: RulesConfig = document.section("rules");
     let mut config = Config {
         store: document.section("store"),
@@ -118,10 +123,24 @@ fn login(config: &ClusterConfig, environment: &Environment) -> Result<Option<Log
     Ok(Some(Login { user: auth.user.clone(), password }))
 }
 
-fn channels(document: &mut Document<'_>, environment: &Environment) -> BTreeMap<String, Arc<dyn Channel>> {
+/// The clusters without their secrets and files, for commands that only want their names and tags.
+fn named_clusters(document: &mut Document<'_>) -> Vec<ClusterSetup> {
+    let configured: Vec<(Option<usize>, ClusterConfig)> = document.elements("cluster");
+    configured.into_iter().map(|(_, config)| ClusterSetup { config, login: None }).collect()
+}
+
+type Channels = BTreeMap<String, Arc<dyn Channel>>;
+
+/// The names of all configured channels, and the channels; without any of them opened where `store_only`.
+fn channels(
+    document: &mut Document<'_>,
+    environment: &Environment,
+    store_only: bool,
+) -> (Vec<String>, Channels) {
     let configured = document.named::<ChannelConfig>("channel");
-    let mut open = BTreeMap::new();
-    for (name, line, channel) in configured {
+    let names = configured.iter().map(|(name, _, _)| name.clone()).collect();
+    let mut open = Channels::new();
+    for (name, line, channel) in configured.into_iter().filter(|_| !store_only) {
         let one = BTreeMap::from([(name.clone(), channel)]);
         let secret =
             |reference: &crate::model::SecretRef| resolve(reference, environment).map_err(|e| e.to_string());
@@ -134,17 +153,12 @@ fn channels(document: &mut Document<'_>, environment: &Environment) -> BTreeMap<
             }
         }
     }
-    open
+    (names, open)
 }
 
-fn routes(
-    document: &mut Document<'_>,
-    channels: &BTreeMap<String, Arc<dyn Channel>>,
-    warnings: &mut Vec<String>,
-) -> Routes {
+fn routes(document: &mut Document<'_>, names: &[String], warnings: &mut Vec<String>) -> Routes {
     let alert: AlertConfig = document.section("alert");
-    let names: Vec<String> = channels.keys().cloned().collect();
-    match Routes::new(&alert, &names) {
+    match Routes::new(&alert, names) {
         Ok(routes) => {
             if !names.is_empty() {
                 warnings.extend(routes.warnings());

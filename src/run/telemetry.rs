@@ -1,5 +1,7 @@
 //! Logs: text for people, JSON in Lambda or on request. Data goes to stdout, logs to stderr.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -14,6 +16,7 @@ pub fn start(config: &LogConfig) {
     let base = tracing_subscriber::fmt()
         .with_env_filter(directives)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_span_events(FmtSpan::NONE)
         .with_target(false);
     // A second subscriber is refused: in tests several daemons share a process.

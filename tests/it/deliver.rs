@@ -1,8 +1,8 @@
 //! Delivery against real receivers: what every channel must do, on an HTTP server that records and on a real
 //! mail server.
 
-mod http;
-mod smtp;
+pub mod http;
+pub mod smtp;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -94,7 +94,11 @@ pub enum Answer {
 /// A receiver that answers as told and counts what it accepted.
 pub trait Receiver: Sized {
     fn start(answers: &[Answer]) -> impl Future<Output = Self>;
-    fn config(&self) -> ChannelConfig;
+    /// The channel to this receiver, as configuration writes it.
+    fn toml(&self) -> String;
+    fn config(&self) -> ChannelConfig {
+        toml::from_str(&self.toml()).expect("a valid channel")
+    }
     /// Accepted messages, oldest first.
     fn accepted(&self) -> Vec<String>;
 }

@@ -11,12 +11,15 @@
 )]
 
 mod config;
+mod daemon;
 mod deliver;
 mod etcd_auth;
 mod etcd_cluster;
 mod etcd_faults;
 mod etcd_probe;
 mod lambda;
+mod pipeline;
+mod program;
 mod prometheus;
 mod promql;
 mod proxy;

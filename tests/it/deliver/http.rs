@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use etcd_monitor::deliver::ChannelConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -43,13 +42,12 @@ impl Receiver for Hook {
         Self { port, log, server }
     }
 
-    fn config(&self) -> ChannelConfig {
-        let text = format!(
+    fn toml(&self) -> String {
+        format!(
             "type = \"webhook\"\nurl = \"http://user:hunter2@127.0.0.1:{}/hook/t0ken\"\ntimeout = \"500ms\"\n\
              hmac-secret = {{ env = \"HMAC\" }}\nheaders = {{ X-Team = \"db\" }}",
             self.port
-        );
-        toml::from_str(&text).expect("a valid channel")
+        )
     }
 
     fn accepted(&self) -> Vec<String> {

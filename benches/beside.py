@@ -1,0 +1,212 @@
+"""Runs the parts of benches/beside next to Prometheus and writes the table into docs/performance.md.
+
+Arguments: the `beside` program, an empty folder, seconds of ingest, the document.
+"""
+
+import datetime
+import json
+import os
+import pathlib
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+
+BESIDE, DIR, SECONDS, DOCUMENT = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3]), pathlib.Path(sys.argv[4])
+TARGETS, INTERVAL_S = 114, 15
+HISTORY_TARGETS, HISTORY_HOURS = 3, 2
+START_S = 1_763_942_400
+BEGIN, END = "<!-- results: written by benches/run.sh -->", "<!-- end of results -->"
+
+
+def words(text):
+    """The last line of `key=value` words."""
+    return dict(word.split("=", 1) for word in text.strip().splitlines()[-1].split())
+
+
+def beside(*args):
+    done = subprocess.run([BESIDE, *map(str, args)], check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout
+
+
+def free_port():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+def usage(pid):
+    """CPU seconds so far, and resident and peak bytes."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    status = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
+    kib = lambda key: int(status[key].split()[0]) * 1024
+    return cpu, kib("VmRSS"), kib("VmHWM")
+
+
+def prometheus(port, config, data, *more):
+    log = open(DIR / "prometheus.log", "ab")
+    args = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={data}",
+            f"--web.listen-address=127.0.0.1:{port}", *more]
+    server = subprocess.Popen(args, stdout=log, stderr=log)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=1)
+            return server
+        except OSError:
+            time.sleep(0.1)
+    server.kill()
+    raise SystemExit(f"prometheus did not start: {(DIR / 'prometheus.log').read_text()[-2000:]}")
+
+
+def stop(process):
+    process.terminate()
+    process.wait()
+
+
+def ask(port, path, **parameters):
+    query = urllib.parse.urlencode(parameters)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/{path}?{query}", timeout=60) as answer:
+        return json.load(answer)["data"]
+
+
+def ingest():
+    """Both scrape the same members at the same time."""
+    port, own = free_port(), free_port()
+    targets = [f"127.0.1.{n}:{port}" for n in range(1, TARGETS + 1)]
+    config = DIR / "scrape.yml"
+    config.write_text(json.dumps({
+        "global": {"scrape_interval": f"{INTERVAL_S}s", "scrape_timeout": "10s"},
+        "scrape_configs": [{"job_name": "etcd", "static_configs": [{"targets": targets}]}],
+    }))
+    replay = subprocess.Popen([BESIDE, "replay", str(port), str(TARGETS), str(INTERVAL_S * 1000)],
+                              stdout=subprocess.PIPE, text=True)
+    replay.stdout.readline()
+    warm = 2 * INTERVAL_S
+    server = prometheus(own, config, DIR / "scraped")
+    ours = subprocess.Popen([BESIDE, "ingest", str(port), str(TARGETS), str(INTERVAL_S * 1000),
+                             str(warm + SECONDS + INTERVAL_S), str(DIR / "scraped-ours")],
+                            stdout=subprocess.PIPE, text=True)
+    try:
+        time.sleep(warm)
+        before = {name: usage(p.pid) for name, p in (("ours", ours), ("theirs", server))}
+        time.sleep(SECONDS)
+        after = {name: usage(p.pid) for name, p in (("ours", ours), ("theirs", server))}
+        scraped = ask(own, "query", query="sum(scrape_samples_scraped)")["result"][0]["value"][1]
+        up = ask(own, "query", query="sum(up)")["result"][0]["value"][1]
+        told = words(ours.communicate()[0])
+    finally:
+        for process in (server, replay, ours):
+            stop(process)
+    result = {"rate": float(scraped) / INTERVAL_S, "up": int(float(up)), "told": told}
+    for name in before:
+        cpu = after[name][0] - before[name][0]
+        result[name] = {"cpu": cpu / SECONDS, "rss": after[name][1], "peak": after[name][2]}
+    return result
+
+
+def folder_bytes(path):
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def history(name, moving):
+    """The same samples as a compacted store and as blocks."""
+    folder = DIR / name
+    folder.mkdir()
+    lines = [words(line) for line in beside("write", folder, HISTORY_TARGETS, HISTORY_HOURS, moving).splitlines()]
+    day = next(line for line in lines if line["level"] == "Day")
+    blocks = folder / "blocks"
+    subprocess.run(["promtool", "tsdb", "create-blocks-from", "openmetrics", str(folder / "openmetrics.txt"),
+                    str(blocks)], check=True, stdout=subprocess.DEVNULL)
+    (folder / "openmetrics.txt").unlink()
+    metas = [json.loads(meta.read_text())["stats"] for meta in blocks.glob("*/meta.json")]
+    rows = sum(meta["numSamples"] for meta in metas)
+    if rows != int(day["rows"]):
+        raise SystemExit(f"{rows} samples in Prometheus' blocks, {day['rows']} in the store")
+    return {"rows": rows, "ours": int(day["bytes"]) / rows, "theirs": folder_bytes(blocks) / rows}
+
+
+QUERIES = [
+    ("one series", "etcd_server_proposals_committed_total{instance=\"127.0.1.1:2379\"}"),
+    ("rate, three series", "rate(etcd_server_proposals_committed_total[5m])"),
+    ("p99 of a histogram", "histogram_quantile(0.99, sum by (instance, le) (rate(etcd_disk_wal_fsync_duration_seconds_bucket[5m])))"),
+    ("rate of 190 gRPC series", "sum by (grpc_method) (rate(grpc_server_handled_total[5m]))"),
+]
+
+
+def queries(folder):
+    """Medians of five; Prometheus over HTTP with its blocks open, ours from the files each time."""
+    start, end, step = START_S, START_S + HISTORY_HOURS * 3600 - 15, 30
+    port = free_port()
+    (DIR / "empty.yml").write_text("{}")
+    server = prometheus(port, DIR / "empty.yml", folder / "blocks", "--storage.tsdb.retention.time=100y")
+    rows = []
+    try:
+        for name, expression in QUERIES:
+            told = words(beside("query", folder / "store", start, end, step, expression))
+            taken = []
+            for _ in range(5):
+                began = time.monotonic()
+                theirs = ask(port, "query_range", query=expression, start=start, end=end, step=step)["result"]
+                taken.append(time.monotonic() - began)
+            if len(theirs) != int(told["series"]) or not theirs:
+                raise SystemExit(f"{expression}: {len(theirs)} series from Prometheus, {told['series']} from ours")
+            rows.append((name, float(told["median"]), statistics.median(taken)))
+    finally:
+        stop(server)
+    return rows
+
+
+def cpu_model():
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown"
+
+
+def row(what, ours, theirs, target, form):
+    ratio = ours / theirs
+    return f"| {what} | {form(ours)} | {form(theirs)} | {ratio:.2f}× | {target} |"
+
+
+def main():
+    load = os.getloadavg()[0]
+    took = ingest()
+    recorded, busy = history("recorded", 0), history("busy", 0.5)
+    timed = queries(DIR / "busy")
+    render = words(beside("render", 5))
+    mib = lambda value: f"{value / 2**20:.0f} MiB"
+    percent = lambda value: f"{value * 100:.1f} %"
+    per_core = lambda value: f"{value:,.0f}"
+    table = [
+        f"Measured {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC on {cpu_model()}, "
+        f"{os.cpu_count()} cores, load {load:.1f} before the start. To repeat: `make bench`.",
+        "",
+        "| What | etcd-monitor | Prometheus | Ratio | Target |",
+        "|---|---:|---:|---:|---:|",
+        row("Ingest, CPU of one core", took["ours"]["cpu"], took["theirs"]["cpu"], "≤ 0.5×", percent),
+        row("Ingest, samples per CPU second", took["rate"] / took["ours"]["cpu"], took["rate"] / took["theirs"]["cpu"], "≥ 2×", per_core),
+        row("Ingest, resident memory", took["ours"]["rss"], took["theirs"]["rss"], "≤ 0.25×", mib),
+        row("Ingest, peak memory", took["ours"]["peak"], took["theirs"]["peak"], "", mib),
+        row("Bytes per sample, recorded cluster", recorded["ours"], recorded["theirs"], "≤ 1.0×", lambda v: f"{v:.3f}"),
+        row("Bytes per sample, busy cluster", busy["ours"], busy["theirs"], "≤ 1.0×", lambda v: f"{v:.3f}"),
+        *(row(f"Range query, {name}", ours, theirs, "≤ 1×", lambda v: f"{v * 1000:.1f} ms") for name, ours, theirs in timed),
+        f"| Render {render['clusters']} clusters, {render['files']} files | {float(render['seconds']):.2f} s | – | – | ≤ 5 s |",
+        "",
+        f"Ingest: {took['up']} of {TARGETS} members up, {took['rate']:,.0f} samples/s for {SECONDS} s, "
+        f"{took['told']['series']} series in our head ({took['told']['refused']} refused for its memory limit).",
+    ]
+    version = subprocess.run(["prometheus", "--version"], stdout=subprocess.PIPE, text=True).stdout.split()[2]
+    table.append(f"Prometheus {version}. Each history has {recorded['rows']:,} samples.")
+    text = "\n".join(table)
+    print(text)
+    before, rest = DOCUMENT.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+main()

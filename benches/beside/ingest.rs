@@ -1,0 +1,97 @@
+//! Scrapes members into a store with the library's own `watch`: connection, parser, head, buffer, segments.
+//!
+//! The members have no gRPC: every scrape also pays for Status, two reads and the member list that fail.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use etcd_monitor::etcd::ClusterConfig;
+use etcd_monitor::model::ClusterName;
+use etcd_monitor::model::unit::ConfigDuration;
+use etcd_monitor::probe::{Prober, ScrapeConfig};
+use etcd_monitor::rules;
+use etcd_monitor::store::{Store, StoreConfig, Writer};
+use etcd_monitor::watch::{Buffer, ClusterWatch, Head, WatchConfig};
+
+use crate::replay::address;
+
+pub struct Plan {
+    pub port: u16,
+    pub targets: usize,
+    pub interval_ms: i64,
+    pub seconds: i64,
+}
+
+/// As the daemon with a store in a folder.
+const FLUSH_EVERY: Duration = Duration::from_secs(15);
+const MEMBERS_PER_CLUSTER: usize = 3;
+
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
+
+pub async fn open(dir: &Path) -> Store {
+    let config = StoreConfig { url: dir.display().to_string(), ..StoreConfig::default() };
+    Store::open(&config, &|_| None).await.unwrap()
+}
+
+pub fn run(plan: &Plan, dir: &Path) {
+    rustls::crypto::ring::default_provider().install_default().unwrap();
+    crate::block_on(scrape(plan, dir));
+}
+
+fn clusters(plan: &Plan, config: &WatchConfig) -> Vec<ClusterWatch> {
+    let numbers: Vec<usize> = (0..plan.targets).collect();
+    let watch = |(n, members): (usize, &[usize])| {
+        let name = format!("c{n}").parse::<ClusterName>().unwrap();
+        let endpoints = members.iter().map(|n| format!("http://{}", address(*n, plan.port))).collect();
+        let cluster = ClusterConfig::plain(name.clone(), endpoints);
+        ClusterWatch::new(name, Prober::new(&cluster, None, &ScrapeConfig::default()).unwrap(), config)
+    };
+    numbers.chunks(MEMBERS_PER_CLUSTER).enumerate().map(watch).collect()
+}
+
+async fn scrape(plan: &Plan, dir: &Path) {
+    let every = Duration::from_millis(u64::try_from(plan.interval_ms).unwrap());
+    let config = WatchConfig {
+        status_interval: ConfigDuration(every),
+        scrape_interval: ConfigDuration(every),
+        ..WatchConfig::default()
+    };
+    let clusters = clusters(plan, &config);
+    let wanted = rules::selections(&rules::default_pack().unwrap(), 0, plan.interval_ms);
+    let max_bytes = usize::try_from(config.head_max_bytes.0).unwrap();
+    let head = Arc::new(Head::new(clusters.iter().map(|c| c.name().clone()), wanted, max_bytes));
+    let buffer = Arc::new(Buffer::default());
+    let store = open(dir).await;
+    let writer = Writer::new(now_ms(), 1);
+    for (n, mut cluster) in clusters.into_iter().enumerate() {
+        let (head, buffer) = (Arc::clone(&head), Arc::clone(&buffer));
+        // Spread over the interval, as Prometheus does.
+        let offset =
+            every * u32::try_from(n * MEMBERS_PER_CLUSTER).unwrap() / u32::try_from(plan.targets).unwrap();
+        tokio::spawn(async move {
+            tokio::time::sleep(offset).await;
+            let mut ticks = tokio::time::interval(every);
+            loop {
+                ticks.tick().await;
+                cluster.tick(now_ms(), &head, &buffer).await;
+            }
+        });
+    }
+    let (began, mut samples) = (Instant::now(), 0);
+    while began.elapsed().as_secs() < plan.seconds.unsigned_abs() {
+        tokio::time::sleep(FLUSH_EVERY).await;
+        samples += buffer.flush(&store, &writer, now_ms()).await.unwrap().samples;
+    }
+    let stats = head.stats();
+    println!(
+        "samples={samples} seconds={:.1} series={} refused={} head_bytes={}",
+        began.elapsed().as_secs_f64(),
+        stats.series,
+        stats.refused_series,
+        stats.bytes
+    );
+}

@@ -1,0 +1,62 @@
+//! The parts of `make bench`; `benches/run.sh` puts them beside Prometheus. Each prints one line of
+//! `key=value` words.
+//!
+//! Owns: the seeded members, serving them, and driving the library as the daemon does.
+//! Refuses: Prometheus, `/proc` of other processes, and the document (that is `run.sh`).
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a measuring program: it stops at what it did not expect, and it is where the clock is read"
+)]
+
+mod history;
+mod ingest;
+mod members;
+mod render;
+mod replay;
+
+use std::path::Path;
+
+const USAGE: &str = "usage (see benches/run.sh):
+  replay  PORT TARGETS INTERVAL_MS            serve 127.0.1.1.. on PORT until killed
+  ingest  PORT TARGETS INTERVAL_MS SECONDS DIR  scrape them into a store
+  write   DIR TARGETS HOURS MOVING            the same history as store and as OpenMetrics text
+  query   DIR START_S END_S STEP_S EXPRESSION
+  render  ROUNDS";
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let number = |text: &str| text.parse::<i64>().unwrap();
+    match words.as_slice() {
+        ["replay", port, targets, interval] => {
+            replay::serve(port.parse().unwrap(), targets.parse().unwrap(), number(interval));
+        }
+        ["ingest", port, targets, interval, seconds, dir] => {
+            let plan = ingest::Plan {
+                port: port.parse().unwrap(),
+                targets: targets.parse().unwrap(),
+                interval_ms: number(interval),
+                seconds: number(seconds),
+            };
+            ingest::run(&plan, Path::new(dir));
+        }
+        ["write", dir, targets, hours, moving] => {
+            history::write(Path::new(dir), targets.parse().unwrap(), number(hours), moving.parse().unwrap());
+        }
+        ["query", dir, start, end, step, expression] => {
+            history::query(Path::new(dir), number(start), number(end), number(step), expression);
+        }
+        ["render", rounds] => render::run(rounds.parse().unwrap()),
+        // `cargo bench` calls every target without words of ours.
+        _ => eprintln!("{USAGE}"),
+    }
+}
+
+/// Runs a future on as many threads as the machine has, as the daemon does.
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(work)
+}
