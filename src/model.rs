@@ -13,6 +13,7 @@ mod job_run;
 mod labels;
 mod matcher;
 mod name;
+pub mod pattern;
 mod reading;
 mod schedule;
 mod secret;

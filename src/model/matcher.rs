@@ -4,7 +4,7 @@ use std::fmt;
 
 use regex::Regex;
 
-use super::Labels;
+use super::{Labels, pattern};
 
 /// How a matcher compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,14 +39,9 @@ impl Matcher {
     pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, MatcherError> {
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            // Prometheus' regexes let `.` match a newline.
-            MatchOp::Regex | MatchOp::NotRegex => {
-                Some(Regex::new(&format!("^(?s:{value})$")).map_err(|error| MatcherError {
-                    name: name.to_owned(),
-                    pattern: value.to_owned(),
-                    reason: error.to_string(),
-                })?)
-            }
+            MatchOp::Regex | MatchOp::NotRegex => Some(pattern::anchored(value).map_err(|reason| {
+                MatcherError { name: name.to_owned(), pattern: value.to_owned(), reason }
+            })?),
         };
         Ok(Self { name: name.to_owned(), op, value: value.to_owned(), regex })
     }

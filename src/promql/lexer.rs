@@ -197,7 +197,8 @@ fn read_number(word: &str) -> Option<f64> {
         return integer(digits, 8);
     }
     if word.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')) {
-        return word.parse().ok();
+        // Like Go's, too large a number is no number.
+        return word.parse().ok().filter(|number: &f64| number.is_finite());
     }
     None
 }
@@ -279,7 +280,7 @@ mod tests {
         check(r#""a\"\n\x41\101\u00e9é""#, &[text("a\"\nAAéé")]);
         check(r"'it\'s'", &[text("it's")]);
         check(r"`a\b`", &[text(r"a\b")]);
-        for bad in ["\"a", "'\\q'", "\"\\xff\"", "`", "1.2.3", "5parsecs", "$"] {
+        for bad in ["\"a", "'\\q'", "\"\\xff\"", "`", "1.2.3", "5parsecs", "$", "1e310"] {
             assert!(tokens(bad).is_err(), "{bad}");
         }
     }

@@ -2,6 +2,7 @@
 
 mod compare;
 mod grammar;
+mod mutation;
 mod queries;
 mod series;
 
@@ -12,6 +13,8 @@ use compare::Comparison;
 
 /// Queries made by the grammar, besides the hand-written ones.
 const GENERATED: usize = 2500;
+/// Queries with mistakes, made from the hand-written ones.
+const MUTATED: usize = 4000;
 
 fn compare(seed: u64, queries: impl Iterator<Item = String>) {
     let series = series::series(seed);
@@ -38,4 +41,18 @@ fn written_queries_give_what_prometheus_gives() {
 fn generated_queries_give_what_prometheus_gives() {
     let mut grammar = grammar::Grammar::new(7);
     compare(2, (0..GENERATED).map(|_| grammar.query()));
+}
+
+#[test]
+fn mistakes_are_mistakes_to_both() {
+    let series = series::series(3);
+    let prometheus = Prometheus::over(&series);
+    let mut comparison = Comparison::new(&prometheus, &series, 3);
+    let written: Vec<String> = queries::all().collect();
+    let mut random = series::Random(11);
+    for index in 0..MUTATED {
+        let query = mutation::mutated(&mut random, &written[index % written.len()]);
+        comparison.instant(&query, series::START_MS + 4_000_000);
+    }
+    comparison.finish_with_errors();
 }

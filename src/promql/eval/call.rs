@@ -82,11 +82,11 @@ impl Evaluation<'_> {
         }
         let matrix = matrix.ok_or_else(|| EvalError::internal("no range vector"))?;
         let ranges = self.ranges(matrix, grid)?;
-        let function = RangeFunction::new(call.function, scalars, grid)?;
+        let function = RangeFunction::new(call.function, scalars);
         let mut rows = Vec::with_capacity(ranges.series.len());
         for series in &ranges.series {
             self.hold(grid.steps)?;
-            let values = function.values(&ranges, series, grid);
+            let values = function.values(&ranges, series, grid)?;
             if values.iter().all(|value| is_absent(*value)) {
                 continue;
             }

@@ -17,14 +17,8 @@ pub(super) struct RangeFunction {
 }
 
 impl RangeFunction {
-    pub(super) fn new(function: Function, scalars: Vec<Vec<f64>>, grid: &Grid) -> Result<Self, EvalError> {
-        let made = Self { function, scalars };
-        if function == Function::HoltWinters {
-            for step in 0..grid.steps {
-                regression::check_factors(made.scalar(0, step), made.scalar(1, step))?;
-            }
-        }
-        Ok(made)
+    pub(super) fn new(function: Function, scalars: Vec<Vec<f64>>) -> Self {
+        Self { function, scalars }
     }
 
     fn scalar(&self, index: usize, step: usize) -> f64 {
@@ -32,10 +26,18 @@ impl RangeFunction {
     }
 
     /// One value per instant of the grid.
-    pub(super) fn values(&self, ranges: &Ranges, series: &Series, grid: &Grid) -> Vec<f64> {
+    ///
+    /// # Errors
+    /// When an argument is out of bounds where it is used: at an instant whose window has a sample.
+    pub(super) fn values(
+        &self,
+        ranges: &Ranges,
+        series: &Series,
+        grid: &Grid,
+    ) -> Result<Vec<f64>, EvalError> {
         let slide = |function: &dyn Fn(&Window<'_>) -> f64| ranges.slide(series, grid, function);
         let last = |values: &[f64]| values.last().copied().unwrap_or_else(absent);
-        match self.function {
+        Ok(match self.function {
             Function::Rate => rate::extrapolated(ranges, series, grid, Slope::Rate),
             Function::Increase => rate::extrapolated(ranges, series, grid, Slope::Increase),
             Function::Delta => rate::extrapolated(ranges, series, grid, Slope::Delta),
@@ -61,15 +63,24 @@ impl RangeFunction {
             Function::PredictLinear => {
                 slide(&|window| regression::predict(window, self.scalar(0, window.step)))
             }
-            Function::HoltWinters => slide(&|window| {
-                regression::holt_winters(
-                    window.values,
-                    self.scalar(0, window.step),
-                    self.scalar(1, window.step),
-                )
-            }),
+            Function::HoltWinters => return self.holt_winters(ranges, series, grid),
             _ => slide(&|_| absent()),
-        }
+        })
+    }
+
+    fn holt_winters(&self, ranges: &Ranges, series: &Series, grid: &Grid) -> Result<Vec<f64>, EvalError> {
+        let mut wrong = None;
+        let values = ranges.slide(series, grid, |window| {
+            let (smoothing, trend) = (self.scalar(0, window.step), self.scalar(1, window.step));
+            match regression::check_factors(smoothing, trend) {
+                Ok(()) => regression::holt_winters(window.values, smoothing, trend),
+                Err(error) => {
+                    wrong.get_or_insert(error);
+                    absent()
+                }
+            }
+        });
+        wrong.map_or(Ok(values), Err)
     }
 }
 

@@ -27,8 +27,11 @@ pub(super) fn binary(binary: &Binary) -> Checked {
         return Err(format!("set operator {name} not allowed in binary scalar expression"));
     }
     let Some(matching) = &binary.matching else { return Ok(()) };
-    if any_scalar && !(matching.labels.is_empty() && matching.cardinality == Cardinality::OneToOne) {
-        return Err("vector matching only allowed between instant vectors".to_owned());
+    if any_scalar {
+        let without_labels = matching.labels.is_empty();
+        return without_labels
+            .then_some(())
+            .ok_or_else(|| "vector matching only allowed between instant vectors".to_owned());
     }
     let (Cardinality::GroupLeft(include) | Cardinality::GroupRight(include)) = &matching.cardinality else {
         return Ok(());

@@ -50,7 +50,7 @@ impl Parser<'_> {
         Ok((return_bool, Some(Matching { on, labels, cardinality })))
     }
 
-    /// `(a, b,)`: label names, keywords allowed, a trailing comma allowed.
+    /// `(a, b,)`: label names, keywords allowed (but not `inf` and `nan`), a trailing comma allowed.
     fn label_names(&mut self) -> Result<Vec<String>, ParseError> {
         self.expect_symbol("(", "before the label names")?;
         let mut names = Vec::new();
@@ -59,6 +59,9 @@ impl Parser<'_> {
                 return Ok(names);
             }
             match self.peek().clone() {
+                Token::Word(word) if is_number(&word) => {
+                    return self.fail(format!("expected a label name, found number {word}"));
+                }
                 Token::Word(word) if !word.contains(':') => names.push(word),
                 Token::Text(_) => return self.fail("quoted label names are syntax of Prometheus 3"),
                 token => return self.fail(format!("expected a label name, found {}", token.words())),
@@ -138,7 +141,10 @@ impl Parser<'_> {
         }
         self.expect_symbol("]", "after the range")?;
         match expr {
-            Expr::Selector(selector) if selector.shift == Shift::default() => {
+            // `@ start()` and `@ end()` may stand before the range, other modifiers may not.
+            Expr::Selector(selector)
+                if selector.shift.offset_ms == 0 && !matches!(selector.shift.at, Some(At::Ms(_))) =>
+            {
                 Ok(Expr::Range(RangeSelector { selector, range_ms }))
             }
             Expr::Selector(selector) => {
@@ -194,4 +200,9 @@ impl Parser<'_> {
             ),
         }
     }
+}
+
+/// Names of numbers are numbers everywhere but in braces.
+fn is_number(word: &str) -> bool {
+    word.eq_ignore_ascii_case("inf") || word.eq_ignore_ascii_case("nan")
 }

@@ -91,6 +91,8 @@ fn errors_say_what_and_where() {
         ("a[5m][5m]", "ranges only allowed for vector selectors"),
         ("a offset 5m[5m]", "no offset modifiers allowed before range"),
         ("sum(a) offset 5m", "offset modifier must be preceded by"),
+        ("a @ 1[5m]", "1:1: no @ modifiers allowed before range"),
+        ("sum by (a, Inf) (b)", "1:12: expected a label name, found number Inf"),
         ("a @ 1 @ 2", "may not be set multiple times"),
         ("{a=\"\"}", "at least one non-empty matcher"),
         ("a{__name__=\"b\"}", "metric name must not be set twice"),

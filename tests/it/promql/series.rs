@@ -132,6 +132,9 @@ fn generic(to: &mut Writer) {
     }
     to.histogram("open", &[("instance", "a")], &["-1", "0", "2"]);
     to.gauge("lonely", &[], 0.0, 1.0);
+    for text in ["a\nb", "a\\b", "\"", "é", "é\n", " ", "a.b", "$1"] {
+        to.series("odd", &[("text", text)], |_| 1.0);
+    }
 }
 
 fn etcd(to: &mut Writer) {
