@@ -89,23 +89,24 @@ def ingest():
     warm = 2 * INTERVAL_S
     server = prometheus(own, config, DIR / "scraped")
     ours = subprocess.Popen([BESIDE, "ingest", str(port), str(TARGETS), str(INTERVAL_S * 1000),
-                             str(warm + SECONDS + INTERVAL_S), str(DIR / "scraped-ours")],
+                             str(warm), str(SECONDS), str(DIR / "scraped-ours")],
                             stdout=subprocess.PIPE, text=True)
     try:
         time.sleep(warm)
         before = {name: usage(p.pid) for name, p in (("ours", ours), ("theirs", server))}
         time.sleep(SECONDS)
         after = {name: usage(p.pid) for name, p in (("ours", ours), ("theirs", server))}
-        scraped = ask(own, "query", query="sum(scrape_samples_scraped)")["result"][0]["value"][1]
+        scraped = ask(own, "query", query=f"sum(sum_over_time(scrape_samples_scraped[{SECONDS}s]))")["result"][0]["value"][1]
         up = ask(own, "query", query="sum(up)")["result"][0]["value"][1]
         told = words(ours.communicate()[0])
     finally:
         for process in (server, replay, ours):
             stop(process)
-    result = {"rate": float(scraped) / INTERVAL_S, "up": int(float(up)), "told": told}
+    result = {"up": int(float(up)), "told": told}
+    samples = {"ours": int(told["scraped"]), "theirs": int(float(scraped))}
     for name in before:
         cpu = after[name][0] - before[name][0]
-        result[name] = {"cpu": cpu / SECONDS, "rss": after[name][1], "peak": after[name][2]}
+        result[name] = {"cpu": cpu / SECONDS, "rate": samples[name] / SECONDS, "per_cpu": samples[name] / cpu, "rss": after[name][1], "peak": after[name][2]}
     return result
 
 
@@ -134,7 +135,7 @@ QUERIES = [
     ("one series", "etcd_server_proposals_committed_total{instance=\"127.0.1.1:2379\"}"),
     ("rate, three series", "rate(etcd_server_proposals_committed_total[5m])"),
     ("p99 of a histogram", "histogram_quantile(0.99, sum by (instance, le) (rate(etcd_disk_wal_fsync_duration_seconds_bucket[5m])))"),
-    ("rate of 190 gRPC series", "sum by (grpc_method) (rate(grpc_server_handled_total[5m]))"),
+    ("rate of the gRPC series, summed", "sum by (grpc_method) (rate(grpc_server_handled_total[5m]))"),
 ]
 
 
@@ -188,8 +189,9 @@ def main():
         "",
         "| What | etcd-monitor | Prometheus | Ratio | Target |",
         "|---|---:|---:|---:|---:|",
+        row("Ingest, samples per second", took["ours"]["rate"], took["theirs"]["rate"], "= 1×", per_core),
         row("Ingest, CPU of one core", took["ours"]["cpu"], took["theirs"]["cpu"], "≤ 0.5×", percent),
-        row("Ingest, samples per CPU second", took["rate"] / took["ours"]["cpu"], took["rate"] / took["theirs"]["cpu"], "≥ 2×", per_core),
+        row("Ingest, samples per CPU second", took["ours"]["per_cpu"], took["theirs"]["per_cpu"], "≥ 2×", per_core),
         row("Ingest, resident memory", took["ours"]["rss"], took["theirs"]["rss"], "≤ 0.25×", mib),
         row("Ingest, peak memory", took["ours"]["peak"], took["theirs"]["peak"], "", mib),
         row("Bytes per sample, recorded cluster", recorded["ours"], recorded["theirs"], "≤ 1.0×", lambda v: f"{v:.3f}"),
@@ -197,7 +199,7 @@ def main():
         *(row(f"Range query, {name}", ours, theirs, "≤ 1×", lambda v: f"{v * 1000:.1f} ms") for name, ours, theirs in timed),
         f"| Render {render['clusters']} clusters, {render['files']} files | {float(render['seconds']):.2f} s | – | – | ≤ 5 s |",
         "",
-        f"Ingest: {took['up']} of {TARGETS} members up, {took['rate']:,.0f} samples/s for {SECONDS} s, "
+        f"Ingest: {took['up']} of {TARGETS} members up, measured for {SECONDS} s, "
         f"{took['told']['series']} series in our head ({took['told']['refused']} refused for its memory limit).",
     ]
     version = subprocess.run(["prometheus", "--version"], stdout=subprocess.PIPE, text=True).stdout.split()[2]

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use etcd_monitor::etcd::ClusterConfig;
@@ -20,7 +21,10 @@ pub struct Plan {
     pub port: u16,
     pub targets: usize,
     pub interval_ms: i64,
-    pub seconds: i64,
+    /// Not measured.
+    pub warm_seconds: u64,
+    /// Measured, after those.
+    pub seconds: u64,
 }
 
 /// As the daemon with a store in a folder.
@@ -67,8 +71,11 @@ async fn scrape(plan: &Plan, dir: &Path) {
     let buffer = Arc::new(Buffer::default());
     let store = open(dir).await;
     let writer = Writer::new(now_ms(), 1);
+    let (began, scraped) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+    let measured = plan.warm_seconds..plan.warm_seconds + plan.seconds;
     for (n, mut cluster) in clusters.into_iter().enumerate() {
-        let (head, buffer) = (Arc::clone(&head), Arc::clone(&buffer));
+        let (head, buffer, scraped) = (Arc::clone(&head), Arc::clone(&buffer), Arc::clone(&scraped));
+        let measured = measured.clone();
         // Spread over the interval, as Prometheus does.
         let offset =
             every * u32::try_from(n * MEMBERS_PER_CLUSTER).unwrap() / u32::try_from(plan.targets).unwrap();
@@ -77,19 +84,24 @@ async fn scrape(plan: &Plan, dir: &Path) {
             let mut ticks = tokio::time::interval(every);
             loop {
                 ticks.tick().await;
-                cluster.tick(now_ms(), &head, &buffer).await;
+                let reading = cluster.tick(now_ms(), &head, &buffer).await.reading;
+                if measured.contains(&began.elapsed().as_secs()) {
+                    let scrapes = reading.members.iter().filter_map(|member| member.scrape.as_ref());
+                    let samples: usize = scrapes.map(|scrape| scrape.samples.len()).sum();
+                    scraped.fetch_add(samples as u64, Ordering::Relaxed);
+                }
             }
         });
     }
-    let (began, mut samples) = (Instant::now(), 0);
-    while began.elapsed().as_secs() < plan.seconds.unsigned_abs() {
+    let mut written = 0;
+    while began.elapsed().as_secs() <= measured.end {
         tokio::time::sleep(FLUSH_EVERY).await;
-        samples += buffer.flush(&store, &writer, now_ms()).await.unwrap().samples;
+        written += buffer.flush(&store, &writer, now_ms()).await.unwrap().samples;
     }
     let stats = head.stats();
     println!(
-        "samples={samples} seconds={:.1} series={} refused={} head_bytes={}",
-        began.elapsed().as_secs_f64(),
+        "scraped={} written={written} series={} refused={} head_bytes={}",
+        scraped.load(Ordering::Relaxed),
         stats.series,
         stats.refused_series,
         stats.bytes

@@ -22,7 +22,7 @@ use std::path::Path;
 
 const USAGE: &str = "usage (see benches/run.sh):
   replay  PORT TARGETS INTERVAL_MS            serve 127.0.1.1.. on PORT until killed
-  ingest  PORT TARGETS INTERVAL_MS SECONDS DIR  scrape them into a store
+  ingest  PORT TARGETS INTERVAL_MS WARM_S SECONDS DIR  scrape them into a store
   write   DIR TARGETS HOURS MOVING            the same history as store and as OpenMetrics text
   query   DIR START_S END_S STEP_S EXPRESSION
   render  ROUNDS";
@@ -35,12 +35,13 @@ fn main() {
         ["replay", port, targets, interval] => {
             replay::serve(port.parse().unwrap(), targets.parse().unwrap(), number(interval));
         }
-        ["ingest", port, targets, interval, seconds, dir] => {
+        ["ingest", port, targets, interval, warm, seconds, dir] => {
             let plan = ingest::Plan {
                 port: port.parse().unwrap(),
                 targets: targets.parse().unwrap(),
                 interval_ms: number(interval),
-                seconds: number(seconds),
+                warm_seconds: warm.parse().unwrap(),
+                seconds: seconds.parse().unwrap(),
             };
             ingest::run(&plan, Path::new(dir));
         }

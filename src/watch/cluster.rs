@@ -31,7 +31,7 @@ pub struct ClusterWatch {
     face: Face,
 }
 
-/// When each part was last asked, ms since the epoch.
+/// When each part is next to be asked, ms since the epoch.
 struct Schedule {
     intervals: WatchConfig,
     quorum_ms: i64,
@@ -97,11 +97,18 @@ fn face_of(reading: &Reading) -> Face {
 }
 
 impl Schedule {
+    /// The tick nearest to the planned instant asks, and the plan does not move with it. Counting from the
+    /// last tick instead would add every tick's delay to the interval, and skip a whole status interval when a
+    /// tick comes a millisecond early.
     fn due(&mut self, now_ms: i64) -> Parts {
-        let is_due = |last_ms: &mut i64, every: Duration| {
-            let due = now_ms - *last_ms >= i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
+        let half_tick_ms = ms(self.intervals.status_interval.0) / 2;
+        let is_due = |next_ms: &mut i64, every: Duration| {
+            let every_ms = ms(every);
+            let due = now_ms + half_tick_ms.min(every_ms / 2) >= *next_ms;
             if due {
-                *last_ms = now_ms;
+                let planned_ms = *next_ms + every_ms;
+                // What was missed, by a sleep of the machine say, is not made up for.
+                *next_ms = if planned_ms > now_ms { planned_ms } else { now_ms + every_ms };
             }
             due
         };
@@ -116,6 +123,10 @@ impl Schedule {
             alarms: is_due(&mut self.alarms_ms, ALARMS_EVERY),
         }
     }
+}
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Gives the reading's samples to the head and, with its rows, to the buffer.
@@ -156,4 +167,62 @@ fn by_instance(
         grouped.entry(instance).or_default().push(sample);
     }
     grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::unit::ConfigDuration;
+
+    /// Instants, in ms, of the scrapes among ticks `status_ms` apart of which each is late or early by what
+    /// `jitter_ms` has in turn.
+    fn scrapes(status_ms: u64, jitter_ms: &[i64], until_ms: i64) -> Vec<i64> {
+        let config = WatchConfig {
+            status_interval: ConfigDuration(Duration::from_millis(status_ms)),
+            ..WatchConfig::default()
+        };
+        let never = i64::MIN / 2;
+        let mut schedule = Schedule {
+            intervals: config,
+            quorum_ms: never,
+            scrape_ms: never,
+            members_ms: never,
+            alarms_ms: never,
+        };
+        let ticks = (0..until_ms).step_by(usize::try_from(status_ms).expect("small"));
+        let ticks =
+            ticks.zip(jitter_ms.iter().cycle()).map(|(tick_ms, late_ms)| 1_000_000 + tick_ms + late_ms);
+        ticks.filter(|now_ms| schedule.due(*now_ms).scrape).collect()
+    }
+
+    #[test]
+    fn scrapes_keep_their_interval_whatever_the_ticks_do() {
+        for (status_ms, jitter_ms) in
+            [(2_000, &[0][..]), (2_000, &[0, 1, -1]), (15_000, &[1, 0, 3, 2]), (1_000, &[5, -5])]
+        {
+            let found = scrapes(status_ms, jitter_ms, 1_500_000);
+            assert_eq!(found.len(), 100, "status every {status_ms} ms");
+            let half_tick_ms = i64::try_from(status_ms).expect("small") / 2;
+            for (n, at_ms) in (0..).zip(&found) {
+                let off_ms = (at_ms - (1_000_000 + n * 15_000)).abs();
+                assert!(off_ms <= half_tick_ms + 5, "scrape {n} is {off_ms} ms off");
+            }
+        }
+    }
+
+    #[test]
+    fn missed_scrapes_are_not_made_up_for() {
+        let mut ticks = scrapes(2_000, &[0], 20_000);
+        assert_eq!(ticks.pop(), Some(1_014_000));
+        assert_eq!(ticks, [1_000_000]);
+        let mut schedule = Schedule {
+            intervals: WatchConfig::default(),
+            quorum_ms: 0,
+            scrape_ms: 0,
+            members_ms: 0,
+            alarms_ms: 0,
+        };
+        assert!(schedule.due(3_600_000).scrape);
+        assert!(!schedule.due(3_602_000).scrape);
+    }
 }
