@@ -15,6 +15,7 @@ mod matcher;
 mod name;
 pub mod pattern;
 mod reading;
+mod samples;
 mod schedule;
 mod secret;
 mod series;
@@ -29,8 +30,9 @@ pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use name::{ClusterId, ClusterName, Instance, MemberId, NameError};
 pub use reading::{
     Alarm, ErrorKind, MemberReading, MemberStatus, ReadProbe, Reading, ReadingError, ReadingRow, Role,
-    Scrape, ScrapedSample, StatusSource,
+    Scrape, StatusSource,
 };
+pub use samples::{Samples, SeriesList, TargetSeries};
 pub use schedule::{CronSchedule, ScheduleError};
 pub use secret::SecretRef;
 pub use series::{

@@ -16,7 +16,7 @@ mod member;
 mod targets;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -28,6 +28,7 @@ use crate::model::{Alarm, ClusterId, ClusterName, ErrorKind, MemberId, Reading, 
 
 pub use changes::{Known, changes};
 pub use config::ScrapeConfig;
+pub use exposition::SeriesPool;
 
 /// What a reading shall hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,7 +39,7 @@ pub struct Parts {
     pub quorum_read: bool,
     /// `/metrics` of every member.
     pub scrape: bool,
-    /// The member list, from one member. Read at the first time in any case.
+    /// The member list, from one member. Until it was read once, it is read with every status.
     pub member_list: bool,
     /// The Alarm RPC now; without it, it is sent when Status.errors change and every 5 minutes.
     pub alarms: bool,
@@ -78,6 +79,19 @@ impl Prober {
         login: Option<&Login>,
         scrape: &ScrapeConfig,
     ) -> Result<Self, EtcdError> {
+        Self::sharing(config, login, scrape, &Arc::default())
+    }
+
+    /// As [`Prober::new`], for one of several clusters: the series that they have in common are held once.
+    ///
+    /// # Errors
+    /// [`EtcdError::Config`].
+    pub fn sharing(
+        config: &ClusterConfig,
+        login: Option<&Login>,
+        scrape: &ScrapeConfig,
+        pool: &Arc<SeriesPool>,
+    ) -> Result<Self, EtcdError> {
         config.check()?;
         let keep = scrape.keep().map_err(|e| EtcdError::Config {
             cluster: config.name.clone(),
@@ -85,7 +99,7 @@ impl Prober {
             problem: e.to_string(),
         })?;
         let limits = member::Limits { timeout: scrape.timeout.0, max_body_bytes: scrape.max_body.0, keep };
-        let targets = targets::Targets::new(config, login)?;
+        let targets = targets::Targets::new(config, login, Arc::clone(pool))?;
         let state = State { targets, listed: false, alarms: alarms::Watch::default() };
         Ok(Self { cluster: config.name.clone(), limits, state: Mutex::new(state) })
     }
@@ -95,7 +109,7 @@ impl Prober {
     pub async fn read(&self, now_ms: i64, parts: Parts) -> Reading {
         let start = Instant::now();
         let mut errors = Vec::new();
-        if parts.member_list || !self.state().listed {
+        if parts.member_list || (parts.status && !self.state().listed) {
             errors.extend(self.refresh_members().await);
         }
         let targets: Vec<_> = self.state().targets.all().cloned().collect();

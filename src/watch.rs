@@ -14,9 +14,9 @@ mod head;
 mod judge;
 mod watcher;
 
-pub use buffer::{Buffer, Flushed};
+pub use buffer::{Batch, Buffer, Flushed};
 pub use cluster::{ClusterWatch, Tick};
 pub use config::WatchConfig;
-pub use head::{Head, HeadSample, HeadStats, SampleKind, full_labels};
+pub use head::{Head, HeadStats, SampleKind, full_labels};
 pub use judge::{Judge, Judged};
 pub use watcher::{Setup, Watch, is_live};

@@ -1,6 +1,5 @@
 //! Scrapes members into a store with the library's own `watch`: connection, parser, head, buffer, segments.
-//!
-//! The members have no gRPC: every scrape also pays for Status, two reads and the member list that fail.
+//! Nothing but `/metrics` is asked, as by Prometheus.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use etcd_monitor::etcd::ClusterConfig;
 use etcd_monitor::model::ClusterName;
 use etcd_monitor::model::unit::ConfigDuration;
-use etcd_monitor::probe::{Prober, ScrapeConfig};
+use etcd_monitor::probe::{Parts, Prober, ScrapeConfig};
 use etcd_monitor::rules;
 use etcd_monitor::store::{Store, StoreConfig, Writer};
 use etcd_monitor::watch::{Buffer, ClusterWatch, Head, WatchConfig};
@@ -30,6 +29,8 @@ pub struct Plan {
 /// As the daemon with a store in a folder.
 const FLUSH_EVERY: Duration = Duration::from_secs(15);
 const MEMBERS_PER_CLUSTER: usize = 3;
+const SCRAPE: Parts =
+    Parts { status: false, quorum_read: false, scrape: true, member_list: false, alarms: false };
 
 pub fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
@@ -48,11 +49,13 @@ pub fn run(plan: &Plan, dir: &Path) {
 
 fn clusters(plan: &Plan, config: &WatchConfig) -> Vec<ClusterWatch> {
     let numbers: Vec<usize> = (0..plan.targets).collect();
+    let pool = Arc::default();
     let watch = |(n, members): (usize, &[usize])| {
         let name = format!("c{n}").parse::<ClusterName>().unwrap();
         let endpoints = members.iter().map(|n| format!("http://{}", address(*n, plan.port))).collect();
         let cluster = ClusterConfig::plain(name.clone(), endpoints);
-        ClusterWatch::new(name, Prober::new(&cluster, None, &ScrapeConfig::default()).unwrap(), config)
+        let prober = |cluster| Prober::sharing(cluster, None, &ScrapeConfig::default(), &pool).unwrap();
+        ClusterWatch::new(name, prober(&cluster), config)
     };
     numbers.chunks(MEMBERS_PER_CLUSTER).enumerate().map(watch).collect()
 }
@@ -84,7 +87,7 @@ async fn scrape(plan: &Plan, dir: &Path) {
             let mut ticks = tokio::time::interval(every);
             loop {
                 ticks.tick().await;
-                let reading = cluster.tick(now_ms(), &head, &buffer).await.reading;
+                let reading = cluster.ask(now_ms(), SCRAPE, &head, &buffer).await.reading;
                 if measured.contains(&began.elapsed().as_secs()) {
                     let scrapes = reading.members.iter().filter_map(|member| member.scrape.as_ref());
                     let samples: usize = scrapes.map(|scrape| scrape.samples.len()).sum();

@@ -66,7 +66,7 @@ impl Check {
         let mut lines = Vec::new();
         let mut worst = Nagios::Ok;
         for cluster in &config.clusters {
-            let (state, line) = match cluster.prober(&config.scrape) {
+            let (state, line) = match cluster.prober(&config.scrape, &Default::default()) {
                 Ok(prober) => {
                     let reading = prober.read(Clock::System.now_ms(), Parts::ALL).await;
                     self.judge(&config, &reading)

@@ -90,7 +90,7 @@ fn clusters(
         for (part, message) in setup.file_problems() {
             document.error_at(line, &format!("{key}: {part}"), message);
         }
-        match setup.prober(&scrape) {
+        match setup.prober(&scrape, &Default::default()) {
             Ok(_) => setups.push(setup),
             Err(error) => document.error_at(line, "cluster", error.to_string()),
         }

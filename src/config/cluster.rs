@@ -1,9 +1,10 @@
 //! A configured cluster, ready to connect: its login resolved, its files looked at.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::etcd::{ClusterConfig, EtcdError, Login};
-use crate::probe::{Prober, ScrapeConfig};
+use crate::probe::{Prober, ScrapeConfig, SeriesPool};
 
 /// How a cluster is reached, with its secret.
 #[derive(Debug, Clone)]
@@ -13,12 +14,12 @@ pub struct ClusterSetup {
 }
 
 impl ClusterSetup {
-    /// A prober for this cluster.
+    /// A prober for this cluster; those of a fleet share `pool`.
     ///
     /// # Errors
     /// When the configuration does not fit together.
-    pub fn prober(&self, scrape: &ScrapeConfig) -> Result<Prober, EtcdError> {
-        Prober::new(&self.config, self.login.as_ref(), scrape)
+    pub fn prober(&self, scrape: &ScrapeConfig, pool: &Arc<SeriesPool>) -> Result<Prober, EtcdError> {
+        Prober::sharing(&self.config, self.login.as_ref(), scrape, pool)
     }
 
     /// What is wrong with the files it names, as (key, message): found at start, not at the first call.

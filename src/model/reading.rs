@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterId, ClusterName, Instance, Labels, MemberId};
+use super::{ClusterId, ClusterName, Instance, MemberId, Samples};
 
 /// One health collection of one cluster.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +80,25 @@ impl MemberReading {
             || self.scrape.as_ref().is_some_and(|s| s.ok)
     }
 
+    /// A copy that says of its scrape only how it went.
+    pub fn without_samples(&self) -> Self {
+        let scrape = self.scrape.as_ref().map(|scrape| Scrape { samples: Samples::default(), ..*scrape });
+        Self {
+            instance: self.instance.clone(),
+            member_id: self.member_id,
+            name: self.name.clone(),
+            is_learner: self.is_learner,
+            ts_ms: self.ts_ms,
+            duration_ms: self.duration_ms,
+            status: self.status.clone(),
+            linearizable_read: self.linearizable_read.clone(),
+            serializable_read: self.serializable_read.clone(),
+            health: self.health,
+            scrape,
+            errors: self.errors.clone(),
+        }
+    }
+
     pub fn role(&self) -> Role {
         match (&self.status, self.member_id) {
             _ if self.is_learner == Some(true) => Role::Learner,
@@ -91,6 +110,19 @@ impl MemberReading {
 }
 
 impl Reading {
+    /// A copy that says of its scrapes only how they went: what is remembered for long must not hold samples.
+    pub fn without_samples(&self) -> Self {
+        Self {
+            cluster: self.cluster.clone(),
+            ts_ms: self.ts_ms,
+            duration_ms: self.duration_ms,
+            cluster_id: self.cluster_id,
+            members: self.members.iter().map(MemberReading::without_samples).collect(),
+            alarms: self.alarms.clone(),
+            errors: self.errors.clone(),
+        }
+    }
+
     /// The rows of the `readings` table: one per member.
     pub fn rows(&self) -> Vec<ReadingRow> {
         self.members.iter().map(|member| self.row(member)).collect()
@@ -232,18 +264,12 @@ pub struct Scrape {
     pub ok: bool,
     /// Decoded size.
     pub body_bytes: u64,
-    pub samples: Vec<ScrapedSample>,
+    /// Labels with `__name__`, without `cluster`, `instance` and `job`.
+    pub samples: Samples,
     /// Series cut off by the cap or by drop rules.
     pub dropped_series: u64,
     /// Kept series that the member's last good scrape did not have.
     pub added_series: u64,
-}
-
-/// One sample as scraped: labels with `__name__`, without `cluster`, `instance` and `job`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ScrapedSample {
-    pub labels: Labels,
-    pub value: f64,
 }
 
 /// What kind of failure a [`ReadingError`] is; alerts and pages group by it.

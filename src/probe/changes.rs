@@ -26,7 +26,7 @@ impl Known {
     /// What the first reading tells.
     pub fn new(first: &Reading) -> Self {
         let mut known = Self {
-            last: first.clone(),
+            last: first.without_samples(),
             leader: None,
             members: None,
             alarms: None,
@@ -58,7 +58,8 @@ impl Known {
             self.leader = Some((leader, term));
         }
         if let Some(members) = by_id(next).filter(|members| !members.is_empty()) {
-            self.members = Some(members.into_iter().map(|(id, member)| (id, member.clone())).collect());
+            self.members =
+                Some(members.into_iter().map(|(id, member)| (id, member.without_samples())).collect());
         }
         if next.members.iter().any(|member| member.status.is_some()) {
             self.alarms = Some(next.alarms.clone());
@@ -68,7 +69,7 @@ impl Known {
                 self.versions.insert(member.instance.clone(), status.version.clone());
             }
         }
-        self.last.clone_from(next);
+        self.last = next.without_samples();
     }
 }
 

@@ -11,9 +11,7 @@ use super::member::{Limits, Probed, scrape};
 use super::targets::Target;
 use crate::etcd::Member;
 use crate::etcd::wire::Header;
-use crate::model::{
-    ClusterId, METRIC_NAME, MemberId, MemberReading, MemberStatus, ScrapedSample, StatusSource,
-};
+use crate::model::{ClusterId, MemberId, MemberReading, MemberStatus, Samples, StatusSource};
 
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 const HEALTH_MAX_BYTES: u64 = 64 << 10;
@@ -91,7 +89,7 @@ const SELF: MemberId = MemberId(u64::MAX);
 
 /// Status as `/metrics` has it, and the member's id where the version exports it. The raft term is in no
 /// metric and stays 0.
-fn of_samples(samples: &[ScrapedSample]) -> (MemberStatus, Option<MemberId>) {
+fn of_samples(samples: &Samples) -> (MemberStatus, Option<MemberId>) {
     let count = |name| value(samples, name).filter(|v| *v > 0.0).map_or(0, |v| v as u64);
     let status = MemberStatus {
         source: StatusSource::Metrics,
@@ -111,13 +109,13 @@ fn of_samples(samples: &[ScrapedSample]) -> (MemberStatus, Option<MemberId>) {
 }
 
 /// The value of the first series of that name.
-pub(super) fn value(samples: &[ScrapedSample], name: &str) -> Option<f64> {
-    samples.iter().find(|s| s.labels.get(METRIC_NAME) == Some(name)).map(|s| s.value)
+pub(super) fn value(samples: &Samples, name: &str) -> Option<f64> {
+    samples.first(name).map(|(_, value)| value)
 }
 
-fn label(samples: &[ScrapedSample], name: &str, label: &str) -> Option<String> {
-    let sample = samples.iter().find(|s| s.labels.metric_name() == name)?;
-    sample.labels.get(label).map(str::to_owned)
+fn label(samples: &Samples, name: &str, label: &str) -> Option<String> {
+    let (labels, _) = samples.first(name)?;
+    labels.get(label).map(str::to_owned)
 }
 
 /// `/health` of the client port: healthy or not, and the reason where the version gives one (3.5+).

@@ -1,7 +1,7 @@
 //! The series that the monitor adds to what etcd exports, so that rules can speak of structure and work
 //! without `/metrics`.
 
-use crate::model::{Instance, Labels, METRIC_NAME, MemberReading, Reading, ScrapedSample, StatusSource};
+use crate::model::{Instance, Labels, METRIC_NAME, MemberReading, Reading, StatusSource};
 
 /// A derived series' name and what it says.
 pub struct Described {
@@ -44,7 +44,7 @@ pub const SERIES: [Described; 17] = [
 ];
 
 /// A sample of a member (with its instance) or of the cluster as a whole.
-pub type Derived = (Option<Instance>, ScrapedSample);
+pub type Derived = (Option<Instance>, (Labels, f64));
 
 /// The derived samples of a reading. Those of a scrape (`up`, `scrape_*`) are there if one was due.
 pub fn derived(reading: &Reading) -> Vec<Derived> {
@@ -65,7 +65,7 @@ fn push(
     value: f64,
 ) {
     let pairs = std::iter::once((METRIC_NAME, name)).chain(labels.iter().copied());
-    out.push((instance.cloned(), ScrapedSample { labels: Labels::from_pairs(pairs), value }));
+    out.push((instance.cloned(), (Labels::from_pairs(pairs), value)));
 }
 
 fn flag(on: bool) -> f64 {

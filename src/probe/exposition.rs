@@ -5,10 +5,12 @@
 //! the steady state nothing is searched or allocated.
 
 mod cache;
+mod pool;
 
 use crate::model::{Label, Labels, METRIC_NAME};
 
 pub use cache::{Keep, SeriesCache, Taken};
+pub use pool::SeriesPool;
 
 /// What does not follow the format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +94,9 @@ fn series_len(text: &str) -> Result<usize, &'static str> {
 
 /// Value (and timestamp, which is checked and not used) after a series, and the text of the next line.
 fn value(text: &str) -> Result<(f64, &str), &'static str> {
+    if let Some(whole) = whole_number(text) {
+        return Ok(whole);
+    }
     let (line, rest) = match text.as_bytes().iter().position(|b| *b == b'\n') {
         Some(end) => (text.get(..end).unwrap_or(""), text.get(end + 1..).unwrap_or("")),
         None => (text, ""),
@@ -106,6 +111,24 @@ fn value(text: &str) -> Result<(f64, &str), &'static str> {
         return Err("text after the timestamp");
     }
     Ok((value, rest))
+}
+
+/// The form that most values have: a blank, up to 15 digits (exact in an f64), the end of the line.
+fn whole_number(text: &str) -> Option<(f64, &str)> {
+    let digits = text.as_bytes().strip_prefix(b" ")?;
+    let mut number = 0_u64;
+    for (at, byte) in digits.iter().enumerate().take(16) {
+        match byte {
+            b'0'..=b'9' if at < 15 => number = number * 10 + u64::from(byte - b'0'),
+            b'\n' if at > 0 => {
+                #[expect(clippy::cast_precision_loss, reason = "below 10^15")]
+                let value = number as f64;
+                return Some((value, text.get(at + 2..)?));
+            }
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// The labels of a series text.

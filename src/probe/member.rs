@@ -11,7 +11,7 @@ use super::targets::Target;
 use crate::etcd::wire::StatusResponse;
 use crate::etcd::{EtcdError, Member};
 use crate::model::{
-    ClusterId, ErrorKind, MemberId, MemberReading, MemberStatus, ReadProbe, ReadingError, Scrape,
+    ClusterId, ErrorKind, MemberId, MemberReading, MemberStatus, ReadProbe, ReadingError, Samples, Scrape,
     StatusSource,
 };
 
@@ -174,7 +174,7 @@ pub(super) async fn scrape(
         duration_seconds: 0.0,
         ok: false,
         body_bytes: 0,
-        samples: Vec::new(),
+        samples: Samples::default(),
         dropped_series: 0,
         added_series: 0,
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use super::exposition::SeriesCache;
+use super::exposition::{SeriesCache, SeriesPool};
 use super::member::Memory;
 use crate::etcd::wire::ListedMember;
 use crate::etcd::{ClusterConfig, EtcdError, Login, Member};
@@ -38,16 +38,22 @@ pub(super) struct Listed {
 pub(super) struct Targets {
     config: ClusterConfig,
     login: Option<Login>,
+    pool: Arc<SeriesPool>,
     by_instance: BTreeMap<Instance, Target>,
     /// Who answered behind a configured endpoint; an endpoint may be no client URL of its member.
     seen_at: BTreeMap<Instance, MemberId>,
 }
 
 impl Targets {
-    pub(super) fn new(config: &ClusterConfig, login: Option<&Login>) -> Result<Self, EtcdError> {
+    pub(super) fn new(
+        config: &ClusterConfig,
+        login: Option<&Login>,
+        pool: Arc<SeriesPool>,
+    ) -> Result<Self, EtcdError> {
         let mut targets = Self {
             config: config.clone(),
             login: login.cloned(),
+            pool,
             by_instance: BTreeMap::new(),
             seen_at: BTreeMap::new(),
         };
@@ -159,7 +165,7 @@ impl Targets {
             metrics_url,
             configured,
             listed: None,
-            cache: Arc::default(),
+            cache: Arc::new(Mutex::new(SeriesCache::new(Arc::clone(&self.pool)))),
             memory: Arc::default(),
         }
     }
@@ -182,7 +188,7 @@ mod tests {
     fn targets(endpoints: &[&str]) -> Targets {
         let endpoints = endpoints.iter().map(|e| (*e).to_owned()).collect();
         let config = ClusterConfig::plain("c".parse().expect("name"), endpoints);
-        Targets::new(&config, None).expect("targets")
+        Targets::new(&config, None, Arc::default()).expect("targets")
     }
 
     fn instances(targets: &Targets) -> Vec<&str> {

@@ -91,10 +91,11 @@ impl Context {
     /// When a cluster's endpoints cannot be used.
     pub fn watch_setup(&self, groups: Vec<RuleGroup>) -> anyhow::Result<Setup> {
         let config = self.config();
+        let pool = Arc::default();
         let probers = config
             .clusters
             .iter()
-            .map(|cluster| Ok((cluster.config.name.clone(), cluster.prober(&config.scrape)?)));
+            .map(|cluster| Ok((cluster.config.name.clone(), cluster.prober(&config.scrape, &pool)?)));
         Ok(Setup {
             probers: probers.collect::<anyhow::Result<_>>()?,
             groups,

@@ -65,6 +65,12 @@ impl Encoder {
         self.writer.write(batch).map_err(|source| StoreError::Parquet { key: self.key.to_string(), source })
     }
 
+    /// As [`Encoder::write`], for samples whose values stand in the right column already.
+    pub(super) fn write_settled(&mut self, batch: &RecordBatch) -> Result<(), StoreError> {
+        self.rows += batch.num_rows() as u64;
+        self.writer.write(batch).map_err(|source| StoreError::Parquet { key: self.key.to_string(), source })
+    }
+
     pub(super) fn finish(self) -> Result<(Bytes, u64), StoreError> {
         let failed = |source| StoreError::Parquet { key: self.key.to_string(), source };
         Ok((self.writer.into_inner().map_err(failed)?.into(), self.rows))

@@ -3,13 +3,14 @@
 //! Owns: the form of a row (the integer and the float column, the stale marker), segments, and loading
 //! series for PromQL. Refuses: knowing which metrics matter.
 
+mod columns;
 mod load;
 mod prune;
 mod segment;
 mod value;
 
 pub use load::{Loaded, RollupSpan, load};
-pub use segment::{Row, write_segment};
+pub use segment::{Block, Row, write_blocks, write_segment};
 pub(super) use value::{settle_values, value_at};
 
 #[cfg(test)]

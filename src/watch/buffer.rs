@@ -4,13 +4,22 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::warn;
 
-use super::head::HeadSample;
-use crate::model::{Event, ReadingRow};
-use crate::store::samples::Row;
+use crate::model::{ClusterName, Event, Instance, ReadingRow, Samples};
+use crate::store::samples::Block;
 use crate::store::{Store, StoreError, Writer, events, readings, samples};
 
 /// Samples kept while the store cannot be written; past this the oldest go. About an hour of 10 members.
 const MAX_SAMPLES: usize = 4_000_000;
+
+/// One target's samples of one instant, on their way to the store.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    pub cluster: ClusterName,
+    /// `None` for series of the cluster as a whole.
+    pub instance: Option<Instance>,
+    pub ts_ms: i64,
+    pub samples: Samples,
+}
 
 /// Rows on their way to the store. Ticks add, one flush at a time takes.
 #[derive(Default)]
@@ -22,7 +31,7 @@ pub struct Buffer {
 struct Pending {
     /// Number of the next segment of this writer.
     n: u64,
-    samples: Vec<HeadSample>,
+    samples: Vec<Batch>,
     rows: Vec<ReadingRow>,
     events: Vec<Event>,
 }
@@ -36,8 +45,10 @@ pub struct Flushed {
 }
 
 impl Buffer {
-    pub fn add_samples(&self, samples: impl IntoIterator<Item = HeadSample>) {
-        self.lock().samples.extend(samples);
+    pub fn add_samples(&self, batch: Batch) {
+        if !batch.samples.is_empty() {
+            self.lock().samples.push(batch);
+        }
     }
 
     /// Drops the samples that wait: another writer has them.
@@ -65,8 +76,11 @@ impl Buffer {
             let n = pending.n;
             (n, std::mem::replace(&mut *pending, Pending { n, ..Pending::default() }))
         };
-        let flushed =
-            Flushed { samples: batch.samples.len(), readings: batch.rows.len(), events: batch.events.len() };
+        let flushed = Flushed {
+            samples: count(&batch.samples),
+            readings: batch.rows.len(),
+            events: batch.events.len(),
+        };
         let written = write(store, writer, now_ms, n, &mut batch).await;
         if written.is_err() {
             self.give_back(batch);
@@ -80,10 +94,14 @@ impl Buffer {
         batch.rows.append(&mut pending.rows);
         batch.events.append(&mut pending.events);
         batch.n = pending.n;
-        let over = batch.samples.len().saturating_sub(MAX_SAMPLES);
+        let mut over = count(&batch.samples).saturating_sub(MAX_SAMPLES);
         if over > 0 {
             warn!(samples = over, "the store has not been writable for long, the oldest samples are dropped");
-            batch.samples.drain(..over);
+            batch.samples.retain(|oldest| {
+                let dropped = over > 0;
+                over = over.saturating_sub(oldest.samples.len());
+                !dropped
+            });
         }
         *pending = batch;
     }
@@ -91,6 +109,10 @@ impl Buffer {
     fn lock(&self) -> std::sync::MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn count(batches: &[Batch]) -> usize {
+    batches.iter().map(|batch| batch.samples.len()).sum()
 }
 
 /// Writes table by table and clears what is written, so that a failure repeats nothing.
@@ -110,18 +132,13 @@ async fn write(
         batch.rows.clear();
     }
     if !batch.samples.is_empty() {
-        let rows: Vec<Row<'_>> = batch
-            .samples
-            .iter()
-            .map(|sample| Row {
-                cluster: sample.cluster.as_str(),
-                instance: sample.instance.as_ref().map_or("", |instance| instance.as_str()),
-                labels: &sample.labels,
-                ts_ms: sample.ts_ms,
-                value: sample.value,
-            })
-            .collect();
-        samples::write_segment(store, writer, now_ms, n, &rows).await?;
+        let blocks = batch.samples.iter().map(|batch| Block {
+            cluster: batch.cluster.as_str(),
+            instance: batch.instance.as_ref().map_or("", |instance| instance.as_str()),
+            ts_ms: batch.ts_ms,
+            samples: &batch.samples,
+        });
+        samples::write_blocks(store, writer, now_ms, n, &blocks.collect::<Vec<_>>()).await?;
         batch.samples.clear();
     }
     Ok(())

@@ -1,11 +1,14 @@
 //! One cluster's part of `watch`: when to ask what, and what becomes of the answer.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::buffer::Buffer;
+use super::buffer::{Batch, Buffer};
 use super::config::WatchConfig;
-use super::head::{Head, HeadSample, SampleKind};
-use crate::model::{ClusterName, Event, Instance, Reading, Role, ScrapedSample};
+use super::head::{Head, SampleKind};
+use crate::model::{ClusterName, Event, Instance, Labels, Reading, Role, Samples, SeriesList};
+use crate::probe::derived::Derived;
 use crate::probe::{self, Known, Parts, Prober};
 
 /// Asked again after this long although nothing hints at a change.
@@ -28,6 +31,7 @@ pub struct ClusterWatch {
     prober: Prober,
     schedule: Schedule,
     known: Option<Known>,
+    lists: Lists,
     face: Face,
 }
 
@@ -50,7 +54,7 @@ impl ClusterWatch {
             members_ms: never,
             alarms_ms: never,
         };
-        Self { name, prober, schedule, known: None, face: Face::new() }
+        Self { name, prober, schedule, known: None, lists: Lists::new(), face: Face::new() }
     }
 
     pub fn name(&self) -> &ClusterName {
@@ -60,6 +64,11 @@ impl ClusterWatch {
     /// Reads what is due at `now_ms` and hands it to the head and the buffer.
     pub async fn tick(&mut self, now_ms: i64, head: &Head, buffer: &Buffer) -> Tick {
         let parts = self.schedule.due(now_ms);
+        self.ask(now_ms, parts, head, buffer).await
+    }
+
+    /// Reads just these parts.
+    pub async fn ask(&mut self, now_ms: i64, parts: Parts, head: &Head, buffer: &Buffer) -> Tick {
         let reading = self.prober.read(now_ms, parts).await;
         let events = match &mut self.known {
             Some(known) => known.observe(&reading),
@@ -71,7 +80,7 @@ impl ClusterWatch {
         let scraped = parts.scrape;
         if scraped || !events.is_empty() {
             let kind = if scraped { SampleKind::Derived } else { SampleKind::Between };
-            keep(&reading, kind, head, buffer);
+            keep(&reading, kind, &mut self.lists, head, buffer);
         }
         buffer.add_events(events.iter().cloned());
         let face = face_of(&reading);
@@ -130,39 +139,39 @@ fn ms(duration: Duration) -> i64 {
 }
 
 /// Gives the reading's samples to the head and, with its rows, to the buffer.
-fn keep(reading: &Reading, derived: SampleKind, head: &Head, buffer: &Buffer) {
-    let cluster = &reading.cluster;
-    let mut samples: Vec<HeadSample> = Vec::new();
+fn keep(reading: &Reading, derived: SampleKind, lists: &mut Lists, head: &Head, buffer: &Buffer) {
+    let put = |instance: Option<&Instance>, kind: SampleKind, ts_ms: i64, samples: Samples| {
+        let ended = head.append(&reading.cluster, instance, kind, ts_ms, &samples);
+        for samples in [samples, ended] {
+            buffer.add_samples(Batch {
+                cluster: reading.cluster.clone(),
+                instance: instance.cloned(),
+                ts_ms,
+                samples,
+            });
+        }
+    };
     for member in &reading.members {
-        let Some(scrape) = &member.scrape else { continue };
-        let instance = Some(&member.instance);
-        samples.extend(head.append(cluster, instance, SampleKind::Scraped, scrape.ts_ms, &scrape.samples));
-        samples.extend(scrape.samples.iter().map(|sample| HeadSample {
-            cluster: cluster.clone(),
-            instance: Some(member.instance.clone()),
-            labels: sample.labels.clone(),
-            ts_ms: scrape.ts_ms,
-            value: sample.value,
-        }));
+        if let Some(scrape) = &member.scrape {
+            put(Some(&member.instance), SampleKind::Scraped, scrape.ts_ms, scrape.samples.clone());
+        }
     }
     for (instance, own) in by_instance(probe::derived::derived(reading)) {
-        samples.extend(head.append(cluster, instance.as_ref(), derived, reading.ts_ms, &own));
-        samples.extend(own.into_iter().map(|sample| HeadSample {
-            cluster: cluster.clone(),
-            instance: instance.clone(),
-            labels: sample.labels,
-            ts_ms: reading.ts_ms,
-            value: sample.value,
-        }));
+        let list = lists.entry(instance.clone()).or_default();
+        let samples = Samples::following(list, own);
+        if derived == SampleKind::Derived {
+            *list = Arc::clone(samples.list());
+        }
+        put(instance.as_ref(), derived, reading.ts_ms, samples);
     }
-    buffer.add_samples(samples);
     buffer.add_rows(reading.rows());
 }
 
-fn by_instance(
-    derived: Vec<(Option<Instance>, ScrapedSample)>,
-) -> std::collections::BTreeMap<Option<Instance>, Vec<ScrapedSample>> {
-    let mut grouped = std::collections::BTreeMap::<_, Vec<_>>::new();
+/// The series that the probe added last time, by target.
+type Lists = BTreeMap<Option<Instance>, Arc<SeriesList>>;
+
+fn by_instance(derived: Vec<Derived>) -> BTreeMap<Option<Instance>, Vec<(Labels, f64)>> {
+    let mut grouped = BTreeMap::<_, Vec<_>>::new();
     for (instance, sample) in derived {
         grouped.entry(instance).or_default().push(sample);
     }

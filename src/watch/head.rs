@@ -4,31 +4,24 @@
 //! instant query sees the present) and a window of samples only for series that the rules `watch` owns
 //! select. Its memory is bounded: past `max_bytes` new series are counted and not kept.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod target;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use target::TargetHead;
+
 use crate::model::{
-    ClusterName, Instance, Label, Labels, ScrapedSample, Selection, Series, SeriesSource, SourceError,
-    stale_marker,
+    ClusterName, Instance, Label, Labels, Samples, Selection, Series, SeriesSource, SourceError,
 };
 
 /// Prometheus' lookback: an instant selector sees the newest sample of the last five minutes.
 const LOOKBACK_MS: i64 = 300_000;
 
-/// Estimated bytes of a series without its window: labels, map slots, last value.
-const SERIES_BYTES: usize = 240;
+/// Estimated bytes of a series without its window: the entry here, its places in the lists, and its share of
+/// the texts.
+const SERIES_BYTES: usize = 96;
 const SAMPLE_BYTES: usize = 16;
-
-/// A sample on its way to the store: the labels lack `cluster`, `instance` and `job`, as in the tables.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HeadSample {
-    pub cluster: ClusterName,
-    /// `None` for series of the cluster as a whole.
-    pub instance: Option<Instance>,
-    pub labels: Labels,
-    pub ts_ms: i64,
-    pub value: f64,
-}
 
 /// How full the head is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,19 +46,28 @@ struct ClusterHead {
     stats: HeadStats,
 }
 
-/// One scraped target's series, by metric name, then by the rest of the labels.
-#[derive(Default)]
-struct TargetHead {
-    metrics: HashMap<Arc<str>, HashMap<Labels, Entry>>,
-    generation: u64,
+/// Whose samples are taken, and how much room there is for new series.
+struct Intake<'a> {
+    head: &'a Head,
+    cluster: &'a ClusterName,
+    instance: Option<&'a Instance>,
+    stats: &'a mut HeadStats,
 }
 
-struct Entry {
-    last: (i64, f64),
-    generation: u64,
-    /// How far back the window reaches, ms; 0 keeps the last value only.
-    reach_ms: i64,
-    window: VecDeque<(i64, f64)>,
+impl Intake<'_> {
+    /// Accounts for a new series: how far back its window reaches, ms (0 for the last value only), or `None`
+    /// when the head is full.
+    fn admit(&mut self, scraped: &Labels) -> Option<i64> {
+        if self.stats.bytes + SERIES_BYTES > self.head.max_bytes / self.head.clusters.len().max(1) {
+            self.stats.refused_series += 1;
+            return None;
+        }
+        self.stats.series += 1;
+        self.stats.bytes += SERIES_BYTES;
+        let full = full_labels(self.cluster, self.instance, scraped);
+        let reaches = self.head.wanted.iter().filter(|(selection, _)| selection.matches(&full));
+        Some(reaches.map(|(_, reach_ms)| *reach_ms).max().unwrap_or(0))
+    }
 }
 
 impl Head {
@@ -98,63 +100,13 @@ impl Head {
         instance: Option<&Instance>,
         kind: SampleKind,
         ts_ms: i64,
-        samples: &[ScrapedSample],
-    ) -> Vec<HeadSample> {
-        let Some(head) = self.clusters.get(cluster) else { return Vec::new() };
+        samples: &Samples,
+    ) -> Samples {
+        let Some(head) = self.clusters.get(cluster) else { return Samples::default() };
         let mut head = head.lock().unwrap_or_else(PoisonError::into_inner);
         let ClusterHead { targets, stats } = &mut *head;
         let target = targets.entry(instance.cloned()).or_default();
-        target.generation += 1;
-        for sample in samples {
-            self.append_one(target, stats, (cluster, instance), ts_ms, sample);
-        }
-        if kind == SampleKind::Between {
-            return Vec::new();
-        }
-        target
-            .end_missing(kind, ts_ms, stats)
-            .into_iter()
-            .map(|labels| HeadSample {
-                cluster: cluster.clone(),
-                instance: instance.cloned(),
-                labels,
-                ts_ms,
-                value: stale_marker(),
-            })
-            .collect()
-    }
-
-    fn append_one(
-        &self,
-        target: &mut TargetHead,
-        stats: &mut HeadStats,
-        (cluster, instance): (&ClusterName, Option<&Instance>),
-        ts_ms: i64,
-        sample: &ScrapedSample,
-    ) {
-        let generation = target.generation;
-        let name = sample.labels.metric_name();
-        if !target.metrics.contains_key(name) {
-            target.metrics.insert(name.into(), HashMap::new());
-        }
-        let Some(entries) = target.metrics.get_mut(name) else { return };
-        if let Some(entry) = entries.get_mut(&sample.labels) {
-            stats.bytes += entry.push(ts_ms, sample.value) * SAMPLE_BYTES;
-            stats.bytes -= entry.trim(ts_ms) * SAMPLE_BYTES;
-            entry.generation = generation;
-            return;
-        }
-        if stats.bytes + SERIES_BYTES > self.max_bytes / self.clusters.len().max(1) {
-            stats.refused_series += 1;
-            return;
-        }
-        let full = full_labels(cluster, instance, &sample.labels);
-        let reach_ms =
-            self.wanted.iter().filter(|(s, _)| s.matches(&full)).map(|(_, reach)| *reach).max().unwrap_or(0);
-        let mut entry = Entry { last: (ts_ms, sample.value), generation, reach_ms, window: VecDeque::new() };
-        stats.series += 1;
-        stats.bytes += SERIES_BYTES + entry.push(ts_ms, sample.value) * SAMPLE_BYTES;
-        entries.insert(sample.labels.clone(), entry);
+        target.append(&mut Intake { head: self, cluster, instance, stats }, kind, ts_ms, samples)
     }
 
     /// Puts samples back after a restart; older than what is there is ignored.
@@ -162,16 +114,13 @@ impl Head {
         for series in series {
             let cluster = series.labels.get("cluster").and_then(|name| name.parse().ok());
             let Some(cluster): Option<ClusterName> = cluster else { continue };
+            let Some(head) = self.clusters.get(&cluster) else { continue };
+            let mut head = head.lock().unwrap_or_else(PoisonError::into_inner);
+            let ClusterHead { targets, stats } = &mut *head;
             let instance = series.labels.get("instance").and_then(|text| text.parse::<Instance>().ok());
             let labels = series.labels.without(&["cluster", "instance", "job"]);
-            for (ts_ms, value) in series.ts_ms.iter().zip(&series.values) {
-                let Some(head) = self.clusters.get(&cluster) else { continue };
-                let mut head = head.lock().unwrap_or_else(PoisonError::into_inner);
-                let ClusterHead { targets, stats } = &mut *head;
-                let target = targets.entry(instance.clone()).or_default();
-                let sample = ScrapedSample { labels: labels.clone(), value: *value };
-                self.append_one(target, stats, (&cluster, instance.as_ref()), *ts_ms, &sample);
-            }
+            let intake = &mut Intake { head: self, cluster: &cluster, instance: instance.as_ref(), stats };
+            targets.entry(instance.clone()).or_default().refill(intake, &labels, &series);
         }
     }
 
@@ -200,72 +149,6 @@ pub enum SampleKind {
     Between,
 }
 
-impl SampleKind {
-    fn owns(self, metric: &str) -> bool {
-        let derived = metric == "up" || metric.starts_with("scrape_") || metric.starts_with("etcd_monitor_");
-        derived == (self == Self::Derived)
-    }
-}
-
-impl TargetHead {
-    /// Ends the series of `kind` that this generation did not bring, and returns their labels.
-    fn end_missing(&mut self, kind: SampleKind, ts_ms: i64, stats: &mut HeadStats) -> Vec<Labels> {
-        let generation = self.generation;
-        let mut ended = Vec::new();
-        for (metric, entries) in &mut self.metrics {
-            if !kind.owns(metric) {
-                // Its stream was not part of this batch; it counts as seen.
-                entries.values_mut().for_each(|entry| entry.generation = generation);
-                continue;
-            }
-            entries.retain(|labels, entry| {
-                if entry.generation == generation {
-                    return true;
-                }
-                if !crate::model::is_stale_marker(entry.last.1) {
-                    ended.push(labels.clone());
-                    stats.bytes += entry.push(ts_ms, stale_marker()) * SAMPLE_BYTES;
-                }
-                stats.bytes -= entry.trim(ts_ms) * SAMPLE_BYTES;
-                // Rules still read what the window holds; without one the ended series is forgotten.
-                let keep = entry.window.iter().any(|(_, value)| !crate::model::is_stale_marker(*value));
-                if !keep {
-                    stats.series -= 1;
-                    stats.bytes =
-                        stats.bytes.saturating_sub(SERIES_BYTES + entry.window.len() * SAMPLE_BYTES);
-                }
-                keep
-            });
-        }
-        ended
-    }
-}
-
-impl Entry {
-    /// Returns how many samples were added to the window.
-    fn push(&mut self, ts_ms: i64, value: f64) -> usize {
-        if ts_ms >= self.last.0 {
-            self.last = (ts_ms, value);
-        }
-        if self.reach_ms == 0 || self.window.back().is_some_and(|(last, _)| *last >= ts_ms) {
-            return 0;
-        }
-        self.window.push_back((ts_ms, value));
-        1
-    }
-
-    /// Drops what no rule can reach any more; returns how many samples went.
-    fn trim(&mut self, now_ms: i64) -> usize {
-        let before = self.window.len();
-        // One lookback more: the rule may be evaluated a little after the newest sample.
-        let oldest = now_ms - self.reach_ms - LOOKBACK_MS;
-        while self.window.front().is_some_and(|(ts_ms, _)| *ts_ms < oldest) {
-            self.window.pop_front();
-        }
-        before - self.window.len()
-    }
-}
-
 /// The labels PromQL sees: the scraped ones with `cluster`, `job` and `instance`.
 pub fn full_labels(cluster: &ClusterName, instance: Option<&Instance>, scraped: &Labels) -> Labels {
     let mut labels: Vec<Label> = scraped.iter().cloned().collect();
@@ -286,39 +169,13 @@ impl SeriesSource for Head {
             }
             let head = head.lock().unwrap_or_else(PoisonError::into_inner);
             for (instance, target) in &head.targets {
-                target.select(selection, cluster, instance.as_ref(), &mut found);
+                let full = |scraped: &Labels| full_labels(cluster, instance.as_ref(), scraped);
+                for series in target.select(selection, &full) {
+                    found.insert(series.labels.clone(), Arc::new(series));
+                }
             }
         }
         Ok(found.into_values().collect())
-    }
-}
-
-impl TargetHead {
-    fn select(
-        &self,
-        selection: &Selection,
-        cluster: &ClusterName,
-        instance: Option<&Instance>,
-        found: &mut BTreeMap<Labels, Arc<Series>>,
-    ) {
-        let name = selection.demanded(crate::model::METRIC_NAME);
-        let metrics = self.metrics.iter().filter(|(metric, _)| name.is_none_or(|name| name == &***metric));
-        for (scraped, entry) in metrics.flat_map(|(_, entries)| entries) {
-            let full = full_labels(cluster, instance, scraped);
-            if !selection.matches(&full) {
-                continue;
-            }
-            let mut series = Series::new(full.clone());
-            let last = std::iter::once(&entry.last).filter(|_| entry.window.is_empty());
-            for (ts_ms, value) in entry.window.iter().chain(last) {
-                if (selection.start_ms..=selection.end_ms).contains(ts_ms) {
-                    series.push(*ts_ms, *value);
-                }
-            }
-            if !series.is_empty() {
-                found.insert(full, Arc::new(series));
-            }
-        }
     }
 }
 
@@ -335,8 +192,8 @@ mod tests {
         "127.0.0.1:2379".parse().expect("valid")
     }
 
-    fn sample(metric: &str, value: f64) -> ScrapedSample {
-        ScrapedSample { labels: Labels::from_pairs([("__name__", metric)]), value }
+    fn samples(values: &[(&str, f64)]) -> Samples {
+        values.iter().map(|(metric, value)| (Labels::from_pairs([("__name__", *metric)]), *value)).collect()
     }
 
     fn head(wanted: &[(&str, i64)]) -> Head {
@@ -359,7 +216,7 @@ mod tests {
     fn windows_are_kept_only_for_what_rules_read() {
         let head = head(&[("a", 60_000)]);
         for n in 0..100 {
-            let both = [sample("a", n as f64), sample("b", n as f64)];
+            let both = samples(&[("a", n as f64), ("b", n as f64)]);
             head.append(&cluster(), Some(&instance()), SampleKind::Scraped, n * 15_000, &both);
         }
         let (a, b) = (read(&head, "a"), read(&head, "b"));
@@ -371,15 +228,16 @@ mod tests {
     #[test]
     fn a_series_that_vanishes_gets_one_stale_marker() {
         let head = head(&[("a", 60_000)]);
-        let append = |ts_ms, kind, samples: &[ScrapedSample]| {
-            head.append(&cluster(), Some(&instance()), kind, ts_ms, samples)
+        let append = |ts_ms, kind, values: &[(&str, f64)]| {
+            head.append(&cluster(), Some(&instance()), kind, ts_ms, &samples(values))
         };
-        append(0, SampleKind::Scraped, &[sample("a", 1.0), sample("b", 1.0)]);
-        assert!(append(0, SampleKind::Derived, &[sample("up", 1.0)]).is_empty(), "the scrape goes on");
-        let ended = append(15_000, SampleKind::Scraped, &[sample("b", 1.0)]);
-        assert_eq!(ended.len(), 1);
-        assert!(is_stale_marker(ended[0].value) && ended[0].labels.metric_name() == "a");
-        assert!(append(30_000, SampleKind::Scraped, &[sample("b", 1.0)]).is_empty(), "only once");
+        append(0, SampleKind::Scraped, &[("a", 1.0), ("b", 1.0)]);
+        assert!(append(0, SampleKind::Derived, &[("up", 1.0)]).is_empty(), "the scrape goes on");
+        let ended = append(15_000, SampleKind::Scraped, &[("b", 1.0)]);
+        let ended: Vec<_> =
+            ended.iter().map(|(labels, v)| (labels.metric_name(), is_stale_marker(v))).collect();
+        assert_eq!(ended, [("a", true)]);
+        assert!(append(30_000, SampleKind::Scraped, &[("b", 1.0)]).is_empty(), "only once");
         assert!(is_stale_marker(read(&head, "a")[1].1), "rules see the end too");
         let all_gone = append(45_000, SampleKind::Scraped, &[]);
         assert_eq!(all_gone.len(), 1, "a failed scrape ends what is left, and `up` stays");
@@ -389,8 +247,9 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let head = Head::new([cluster()], vec![], 10 * SERIES_BYTES);
-        let many: Vec<ScrapedSample> = (0..50).map(|n| sample(&format!("m{n}"), 1.0)).collect();
-        head.append(&cluster(), None, SampleKind::Scraped, 0, &many);
+        let many: Vec<String> = (0..50).map(|n| format!("m{n}")).collect();
+        let many: Vec<(&str, f64)> = many.iter().map(|name| (name.as_str(), 1.0)).collect();
+        head.append(&cluster(), None, SampleKind::Scraped, 0, &samples(&many));
         let stats = head.stats();
         assert_eq!((stats.series, stats.refused_series), (10, 40));
         assert!(stats.bytes <= 10 * SERIES_BYTES);
@@ -405,12 +264,42 @@ mod tests {
                 Some(&instance()),
                 SampleKind::Scraped,
                 n * 15_000,
-                &[sample("a", n as f64)],
+                &samples(&[("a", n as f64)]),
             );
         }
         let all = Selection { matchers: vec![], start_ms: 0, end_ms: i64::MAX };
         let after = head(&[("a", 60_000)]);
         after.refill(head_before.select(&all).expect("in memory"));
         assert_eq!(read(&after, "a"), read(&head_before, "a"));
+    }
+
+    #[test]
+    fn a_series_that_comes_back_goes_on() {
+        let head = head(&[("a", 600_000)]);
+        let append = |n: i64, values: &[(&str, f64)]| {
+            head.append(&cluster(), Some(&instance()), SampleKind::Scraped, n * 15_000, &samples(values));
+        };
+        append(0, &[("a", 1.0), ("b", 1.0)]);
+        append(1, &[("b", 2.0)]);
+        append(2, &[("c", 0.0), ("b", 3.0), ("a", 3.0)]);
+        let a = read(&head, "a");
+        assert_eq!((a[0], a[1].0, a[2]), ((0, 1.0), 15_000, (30_000, 3.0)));
+        assert!(is_stale_marker(a[1].1));
+        assert_eq!(read(&head, "b"), [(30_000, 3.0)], "what moved in the list keeps its own value");
+        assert_eq!(head.stats().series, 3);
+    }
+
+    #[test]
+    fn what_is_seen_between_scrapes_ends_nothing() {
+        let head = head(&[("up", 60_000), ("leader", 60_000)]);
+        let append = |ts_ms, kind, values: &[(&str, f64)]| {
+            head.append(&cluster(), Some(&instance()), kind, ts_ms, &samples(values))
+        };
+        append(0, SampleKind::Derived, &[("up", 1.0), ("term", 1.0)]);
+        assert!(append(2_000, SampleKind::Between, &[("leader", 1.0), ("up", 0.0)]).is_empty());
+        assert_eq!(read(&head, "up"), [(0, 1.0), (2_000, 0.0)]);
+        assert_eq!(read(&head, "term"), [(0, 1.0)]);
+        let ended = append(15_000, SampleKind::Derived, &[("up", 1.0), ("term", 1.0)]);
+        assert_eq!(ended.iter().map(|(labels, _)| labels.metric_name()).collect::<Vec<_>>(), ["leader"]);
     }
 }

@@ -43,8 +43,8 @@ async fn a_killed_leader_is_unreachable_replaced_and_comes_back() {
     let scraped = prober.read(50_000, Parts { scrape: true, ..STATUS }).await;
     let up: Vec<f64> = derived::derived(&scraped)
         .iter()
-        .filter(|(at, s)| s.labels.metric_name() == "up" && at.as_ref() == Some(&dead.instance))
-        .map(|(_, s)| s.value)
+        .filter(|(at, (labels, _))| labels.metric_name() == "up" && at.as_ref() == Some(&dead.instance))
+        .map(|(_, (_, value))| *value)
         .collect();
     assert_eq!(up, [0.0], "a failed scrape says so");
 
@@ -173,7 +173,7 @@ async fn a_full_database_raises_the_alarm_and_disarming_clears_it() {
     assert_eq!(full.alarms[0].member_id, full.members[0].member_id);
     assert_eq!(changes(&before, &full).iter().map(|e| e.kind).collect::<Vec<_>>(), [EventKind::AlarmRaised]);
     let series = derived::derived(&full);
-    assert!(series.iter().any(|(at, s)| at.is_some() && s.labels.get("alarm") == Some("NOSPACE")));
+    assert!(series.iter().any(|(at, (labels, _))| at.is_some() && labels.get("alarm") == Some("NOSPACE")));
 
     let alarm = (etcd_client::AlarmAction::Deactivate, etcd_client::AlarmType::Nospace);
     let mut options = etcd_client::AlarmOptions::new();

@@ -40,8 +40,8 @@ async fn three_members_are_read_whole_and_discovered_from_one_endpoint() {
     assert_healthy(&reading, 3, "3.5.16");
 
     let series: BTreeMap<String, usize> =
-        derived::derived(&reading).iter().fold(BTreeMap::new(), |mut n, (_, s)| {
-            *n.entry(s.labels.metric_name().to_owned()).or_default() += 1;
+        derived::derived(&reading).iter().fold(BTreeMap::new(), |mut n, (_, (labels, _))| {
+            *n.entry(labels.metric_name().to_owned()).or_default() += 1;
             n
         });
     let known: Vec<&str> = derived::SERIES.iter().map(|d| d.name).collect();

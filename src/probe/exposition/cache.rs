@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use super::{ExpositionError, Line, labels, line, series_len, value};
-use crate::model::{Labels, ScrapedSample};
+use super::{ExpositionError, Line, SeriesPool, line, series_len, value};
+use crate::model::{Samples, SeriesList, TargetSeries};
 
 /// Which series are kept.
 #[derive(Debug, Clone)]
@@ -25,33 +25,54 @@ impl Default for Keep {
 /// What one scrape gave.
 #[derive(Debug, Clone, Default)]
 pub struct Taken {
-    pub samples: Vec<ScrapedSample>,
+    /// Of the same list as the scrape before if the member exposed the same series.
+    pub samples: Samples,
     /// Series left out by a drop rule or the cap.
     pub dropped: u64,
     /// Kept series that the scrape before did not have.
     pub added: u64,
 }
 
-/// One member's series texts of its last scrape.
+/// One member's series texts of its last scrape. Every read of a cache is given the same [`Keep`].
 #[derive(Debug, Default)]
 pub struct SeriesCache {
+    pool: Arc<SeriesPool>,
     /// In the order of the last scrape.
     entries: Vec<Entry>,
-    /// Positions in `entries`.
-    by_text: HashMap<Arc<str>, usize>,
-    scrape: u64,
+    /// The kept ones of `entries`, while these stay as they are.
+    list: Option<Arc<SeriesList>>,
+    scrape: u32,
 }
 
 #[derive(Debug, Clone)]
 struct Entry {
-    text: Arc<str>,
-    labels: Labels,
+    written: Arc<str>,
+    series: Arc<TargetSeries>,
+    /// The scrape that had it last; 0 for none.
+    seen: u32,
     keep: bool,
-    /// The scrape that had it last.
-    seen: u64,
+}
+
+/// A body being read.
+struct Read<'a> {
+    keep: &'a Keep,
+    /// Positions of the entries by text; made when a series is not where it was last time.
+    index: Option<HashMap<Arc<str>, u32>>,
+    /// Entries in the order of the body.
+    order: Vec<u32>,
+    /// The kept ones of them.
+    kept: Vec<u32>,
+    values: Vec<f64>,
+    dropped: u64,
+    added: u64,
 }
 
 impl SeriesCache {
+    /// A cache that holds what it knows in `pool`.
+    pub fn new(pool: Arc<SeriesPool>) -> Self {
+        Self { pool, ..Self::default() }
+    }
+
     /// Reads one body. A series that stands twice keeps its first value, as in Prometheus.
     ///
     /// # Errors
@@ -59,18 +80,39 @@ impl SeriesCache {
     pub fn read(&mut self, body: &[u8], keep: &Keep) -> Result<Taken, ExpositionError> {
         let text = std::str::from_utf8(body)
             .map_err(|e| at(body.get(..e.valid_up_to()).unwrap_or_default(), "not UTF-8"))?;
-        self.scrape += 1;
-        let mut order = Vec::with_capacity(self.entries.len());
+        self.scrape = self.scrape.wrapping_add(1).max(1);
         let known = self.entries.len();
-        let taken = self.read_text(text, keep, &mut order);
-        if taken.is_err() {
+        let mut read = Read {
+            keep,
+            index: None,
+            order: Vec::with_capacity(known),
+            kept: Vec::with_capacity(known),
+            values: Vec::with_capacity(known),
+            dropped: 0,
+            added: 0,
+        };
+        if let Err(error) = self.read_text(text, &mut read) {
             // A body that fails each time in another way must not fill the memory.
             self.entries.truncate(known);
-            self.by_text.retain(|_, index| *index < known);
-        } else if order.len() != self.entries.len() || !order.is_sorted() {
-            self.reorder(&order);
+            return Err(error);
         }
-        taken
+        if read.order.len() != self.entries.len() || known != self.entries.len() || !read.order.is_sorted() {
+            self.list = None;
+        }
+        let list = match self.list.take() {
+            Some(list) if list.len() == read.values.len() => list,
+            _ => {
+                let entries = read.kept.iter().filter_map(|at| self.entries.get(*at as usize));
+                Arc::new(SeriesList::new(entries.map(|entry| Arc::clone(&entry.series)).collect()))
+            }
+        };
+        if read.order.len() != self.entries.len() || !read.order.is_sorted() {
+            // What the scrape did not have is forgotten, and its order taken over.
+            let entries = read.order.iter().filter_map(|at| self.entries.get(*at as usize).cloned());
+            self.entries = entries.collect();
+        }
+        self.list = Some(Arc::clone(&list));
+        Ok(Taken { samples: Samples::new(list, read.values), dropped: read.dropped, added: read.added })
     }
 
     /// Series texts held.
@@ -82,13 +124,7 @@ impl SeriesCache {
         self.entries.is_empty()
     }
 
-    fn read_text(
-        &mut self,
-        text: &str,
-        keep: &Keep,
-        order: &mut Vec<usize>,
-    ) -> Result<Taken, ExpositionError> {
-        let mut taken = Taken { samples: Vec::with_capacity(self.entries.len()), ..Taken::default() };
+    fn read_text(&mut self, text: &str, read: &mut Read<'_>) -> Result<(), ExpositionError> {
         let mut expected = 0;
         let mut rest = text;
         while !rest.is_empty() {
@@ -104,58 +140,55 @@ impl SeriesCache {
             };
             let (index, length) = match self.expected(series, expected) {
                 Some(length) => (expected, length),
-                None => self.find(series, keep).map_err(failed)?,
+                None => self.find(series, read).map_err(failed)?,
             };
             expected = index + 1;
             let (number, after) = value(series.get(length..).unwrap_or("")).map_err(failed)?;
             rest = after;
-            let Some(entry) = self.entries.get_mut(index) else { continue };
+            let Some(entry) = self.entries.get_mut(index as usize) else { continue };
             let before_this = std::mem::replace(&mut entry.seen, self.scrape);
             if before_this == self.scrape {
                 continue;
             }
-            order.push(index);
-            if !entry.keep || taken.samples.len() >= keep.max_series {
-                taken.dropped += 1;
+            read.order.push(index);
+            if !entry.keep || read.values.len() >= read.keep.max_series {
+                read.dropped += 1;
                 continue;
             }
-            taken.added += u64::from(before_this == 0);
-            taken.samples.push(ScrapedSample { labels: entry.labels.clone(), value: number });
+            read.added += u64::from(before_this == 0);
+            read.kept.push(index);
+            read.values.push(number);
         }
-        Ok(taken)
+        Ok(())
     }
 
     /// Whether `series` begins with the text of the entry at `position`, and that text's length.
-    fn expected(&self, series: &str, position: usize) -> Option<usize> {
-        let entry = self.entries.get(position)?;
-        let tail = series.as_bytes().strip_prefix(entry.text.as_bytes())?;
+    fn expected(&self, series: &str, position: u32) -> Option<usize> {
+        let entry = self.entries.get(position as usize)?;
+        let tail = series.as_bytes().strip_prefix(entry.written.as_bytes())?;
         // A name could be the beginning of a longer name, or have braces after a blank.
         let ends = matches!(tail, [b' ', b'0'..=b'9' | b'+' | b'-' | b'N' | b'I', ..]);
-        ends.then_some(entry.text.len())
+        ends.then_some(entry.written.len())
     }
 
-    fn find(&mut self, series: &str, keep: &Keep) -> Result<(usize, usize), &'static str> {
+    fn find(&mut self, series: &str, read: &mut Read<'_>) -> Result<(u32, usize), &'static str> {
         let length = series_len(series)?;
         let text = series.get(..length).ok_or("no series")?;
-        if let Some(index) = self.by_text.get(text) {
+        let index = read.index.get_or_insert_with(|| {
+            self.entries.iter().zip(0..).map(|(entry, at)| (Arc::clone(&entry.written), at)).collect()
+        });
+        if let Some(index) = index.get(text) {
             return Ok((*index, length));
         }
-        let labels = labels(text)?;
-        let dropped = keep.drop.iter().any(|rule| {
-            let name = labels.metric_name();
+        let (written, series) = self.pool.get(text)?;
+        let dropped = read.keep.drop.iter().any(|rule| {
+            let name = series.metric();
             rule.find(name).is_some_and(|found| found.len() == name.len())
         });
-        let text: Arc<str> = text.into();
-        let index = self.entries.len();
-        self.by_text.insert(Arc::clone(&text), index);
-        self.entries.push(Entry { text, labels, keep: !dropped, seen: 0 });
-        Ok((index, length))
-    }
-
-    /// Forgets what the scrape did not have and takes over its order.
-    fn reorder(&mut self, order: &[usize]) {
-        self.entries = order.iter().filter_map(|index| self.entries.get(*index).cloned()).collect();
-        self.by_text = self.entries.iter().enumerate().map(|(at, e)| (Arc::clone(&e.text), at)).collect();
+        let at = u32::try_from(self.entries.len()).map_err(|_| "too many series")?;
+        index.insert(Arc::clone(&written), at);
+        self.entries.push(Entry { written, series, seen: 0, keep: !dropped });
+        Ok((at, length))
     }
 }
 

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -7,7 +8,7 @@ use crate::model::is_stale_marker;
 
 fn read(text: &str) -> Result<Vec<(String, f64)>, ExpositionError> {
     let taken = SeriesCache::default().read(text.as_bytes(), &Keep::default())?;
-    Ok(taken.samples.into_iter().map(|s| (s.labels.to_string(), s.value)).collect())
+    Ok(taken.samples.iter().map(|(labels, value)| (labels.to_string(), value)).collect())
 }
 
 #[test]
@@ -75,6 +76,7 @@ fn real_outputs_of_three_versions_read_whole_and_again() {
         assert_eq!((first.samples.len(), first.added), (lines, lines as u64), "{version}");
         let again = cache.read(&body, &Keep::default()).expect("reads");
         assert_eq!((&again.samples, again.added), (&first.samples, 0), "{version}");
+        assert!(Arc::ptr_eq(again.samples.list(), first.samples.list()), "{version}");
     }
 }
 
@@ -83,7 +85,7 @@ fn the_cap_and_drop_rules_leave_series_out() {
     let keep = Keep { max_series: 2, drop: vec![regex::Regex::new("go_.*|a").expect("regex")] };
     let mut cache = SeriesCache::default();
     let taken = cache.read(b"a 1\nab 2\ngo_x 3\nc 4\nd 5\nc 6\n", &keep).expect("reads");
-    let names: Vec<_> = taken.samples.iter().map(|s| (s.labels.metric_name(), s.value)).collect();
+    let names: Vec<_> = taken.samples.iter().map(|(labels, value)| (labels.metric_name(), value)).collect();
     assert_eq!(names, [("ab", 2.0), ("c", 4.0)]);
     assert_eq!((taken.dropped, taken.added), (3, 2));
     let taken = cache.read(b"ab 2\n", &keep).expect("reads");
@@ -124,7 +126,7 @@ proptest! {
                 wanted.insert(labels, value);
             }
             let taken = cache.read(text.as_bytes(), &Keep::default()).expect("what we wrote");
-            let got: BTreeMap<_, _> = taken.samples.into_iter().map(|s| (s.labels, s.value)).collect();
+            let got: BTreeMap<_, _> = taken.samples.iter().map(|(labels, value)| (labels.clone(), value)).collect();
             prop_assert_eq!(got, wanted);
         }
     }
