@@ -1,19 +1,40 @@
 //! Serves members on loopback addresses, for two scrapers at once: whoever asks within one interval gets the
-//! same text.
+//! same text, compressed if it asks for that, as etcd does.
 
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
+use axum::http::{HeaderMap, Response};
 use axum::routing::get;
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::members::Member;
 
+/// One `/metrics` text, plain and compressed.
+struct Text {
+    plain: Bytes,
+    gzip: Bytes,
+}
+
+impl Text {
+    fn of(member: &Member) -> Self {
+        let plain = Bytes::from(member.text());
+        // Go's compressor has this level by default.
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::new(6));
+        gzip.write_all(&plain).unwrap();
+        Self { plain, gzip: gzip.finish().unwrap().into() }
+    }
+}
+
 struct Target {
-    member: Mutex<(Member, i64, Bytes)>,
+    member: Mutex<(Member, i64, Text)>,
     began: Instant,
     interval_ms: i64,
 }
@@ -27,7 +48,7 @@ pub fn serve(port: u16, targets: usize, interval_ms: i64) {
     crate::block_on(async {
         for n in 0..targets {
             let member = Member::new(n, 0.0);
-            let text = Bytes::from(member.text());
+            let text = Text::of(&member);
             let target = Target { member: Mutex::new((member, 0, text)), began: Instant::now(), interval_ms };
             let app = Router::new().route("/metrics", get(metrics)).with_state(Arc::new(target));
             let listener = tokio::net::TcpListener::bind(address(n, port)).await.unwrap();
@@ -38,7 +59,7 @@ pub fn serve(port: u16, targets: usize, interval_ms: i64) {
     });
 }
 
-async fn metrics(State(target): State<Arc<Target>>) -> Bytes {
+async fn metrics(State(target): State<Arc<Target>>, headers: HeaderMap) -> Response<Body> {
     let due = i64::try_from(target.began.elapsed().as_millis()).unwrap() / target.interval_ms;
     let mut at = target.member.lock().unwrap();
     let (member, step, text) = &mut *at;
@@ -47,7 +68,14 @@ async fn metrics(State(target): State<Arc<Target>>) -> Bytes {
             member.step();
             *step += 1;
         }
-        *text = Bytes::from(member.text());
+        *text = Text::of(member);
     }
-    text.clone()
+    let asked =
+        headers.get("accept-encoding").is_some_and(|accepted| accepted.to_str().unwrap().contains("gzip"));
+    let answer = Response::builder().header("content-type", "text/plain; version=0.0.4; charset=utf-8");
+    if asked {
+        answer.header("content-encoding", "gzip").body(Body::from(text.gzip.clone())).unwrap()
+    } else {
+        answer.body(Body::from(text.plain.clone())).unwrap()
+    }
 }

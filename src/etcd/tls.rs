@@ -1,11 +1,11 @@
 //! PEM files into TLS settings for gRPC and HTTP, and noticing that they changed.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -114,14 +114,11 @@ impl Material {
         &self,
         builder: reqwest::ClientBuilder,
     ) -> Result<reqwest::ClientBuilder, String> {
-        let verifier = match (&self.roots, self.insecure) {
-            (_, true) => Lenient::any(),
-            (Some(roots), _) => Lenient::named(Arc::clone(roots), self.server_name.as_deref())?,
-            (None, false) => {
-                let Some((cert, key)) = &self.identity_pem else { return Ok(builder) };
-                let pem = [cert.as_slice(), b"\n", key.as_slice()].concat();
-                return Ok(builder.identity(reqwest::Identity::from_pem(&pem).map_err(|e| e.to_string())?));
-            }
+        let verifier = if self.insecure {
+            Lenient::any()
+        } else {
+            let roots = self.roots.as_ref().unwrap_or(&SYSTEM_ROOTS);
+            Lenient::named(Arc::clone(roots), self.server_name.as_deref())?
         };
         let config = rustls::ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -136,10 +133,20 @@ impl Material {
                 config.with_client_auth_cert(chain, key).map_err(|e| e.to_string())?
             }
         };
+        // One server; the default makes room for 256 sessions of each member.
+        config.resumption = Resumption::in_memory_sessions(4);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(builder.tls_backend_preconfigured(config))
     }
 }
+
+/// What the system trusts, read once for all members. A system without certificates trusts nobody.
+static SYSTEM_ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    // One file that cannot be read leaves the others; a server that needs it is refused as unknown.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Arc::new(roots)
+});
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
@@ -149,21 +156,32 @@ fn provider() -> Arc<CryptoProvider> {
 #[derive(Debug)]
 struct Lenient {
     provider: Arc<CryptoProvider>,
-    inner: Option<Arc<WebPkiServerVerifier>>,
+    trust: Trust,
     name: Option<ServerName<'static>>,
+}
+
+#[derive(Debug)]
+enum Trust {
+    Anything,
+    /// There are no roots; a plain URL needs none.
+    Nothing,
+    Roots(Arc<WebPkiServerVerifier>),
 }
 
 impl Lenient {
     fn any() -> Self {
-        Self { provider: provider(), inner: None, name: None }
+        Self { provider: provider(), trust: Trust::Anything, name: None }
     }
 
     fn named(roots: Arc<RootCertStore>, name: Option<&str>) -> Result<Self, String> {
-        let inner = WebPkiServerVerifier::builder_with_provider(roots, provider())
-            .build()
-            .map_err(|e| e.to_string())?;
         let name = name.map(|n| ServerName::try_from(n.to_owned())).transpose().map_err(|e| e.to_string())?;
-        Ok(Self { provider: provider(), inner: Some(inner), name })
+        let trust = if roots.is_empty() {
+            Trust::Nothing
+        } else {
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
+            Trust::Roots(verifier.map_err(|e| e.to_string())?)
+        };
+        Ok(Self { provider: provider(), trust, name })
     }
 }
 
@@ -176,9 +194,14 @@ impl ServerCertVerifier for Lenient {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
         let name = self.name.as_ref().unwrap_or(server_name);
-        inner.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+        match &self.trust {
+            Trust::Anything => Ok(ServerCertVerified::assertion()),
+            Trust::Nothing => Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)),
+            Trust::Roots(roots) => {
+                roots.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+            }
+        }
     }
 
     fn verify_tls12_signature(

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use super::{ExpositionError, Line, SeriesPool, line, series_len, value};
-use crate::model::{Samples, SeriesList, TargetSeries};
+use super::pool::{SeriesPool, Written};
+use super::{ExpositionError, Line, line, series_len, value};
+use crate::model::{Samples, SeriesList};
 
 /// Which series are kept.
 #[derive(Debug, Clone)]
@@ -46,8 +47,7 @@ pub struct SeriesCache {
 
 #[derive(Debug, Clone)]
 struct Entry {
-    written: Arc<str>,
-    series: Arc<TargetSeries>,
+    written: Arc<Written>,
     /// The scrape that had it last; 0 for none.
     seen: u32,
     keep: bool,
@@ -103,13 +103,16 @@ impl SeriesCache {
             Some(list) if list.len() == read.values.len() => list,
             _ => {
                 let entries = read.kept.iter().filter_map(|at| self.entries.get(*at as usize));
-                Arc::new(SeriesList::new(entries.map(|entry| Arc::clone(&entry.series)).collect()))
+                Arc::new(SeriesList::new(entries.map(|entry| Arc::clone(&entry.written.series)).collect()))
             }
         };
         if read.order.len() != self.entries.len() || !read.order.is_sorted() {
             // What the scrape did not have is forgotten, and its order taken over.
             let entries = read.order.iter().filter_map(|at| self.entries.get(*at as usize).cloned());
             self.entries = entries.collect();
+        }
+        if known != self.entries.len() {
+            self.entries.shrink_to_fit();
         }
         self.list = Some(Arc::clone(&list));
         Ok(Taken { samples: Samples::new(list, read.values), dropped: read.dropped, added: read.added })
@@ -165,29 +168,29 @@ impl SeriesCache {
     /// Whether `series` begins with the text of the entry at `position`, and that text's length.
     fn expected(&self, series: &str, position: u32) -> Option<usize> {
         let entry = self.entries.get(position as usize)?;
-        let tail = series.as_bytes().strip_prefix(entry.written.as_bytes())?;
+        let tail = series.as_bytes().strip_prefix(entry.written.text.as_bytes())?;
         // A name could be the beginning of a longer name, or have braces after a blank.
         let ends = matches!(tail, [b' ', b'0'..=b'9' | b'+' | b'-' | b'N' | b'I', ..]);
-        ends.then_some(entry.written.len())
+        ends.then_some(entry.written.text.len())
     }
 
     fn find(&mut self, series: &str, read: &mut Read<'_>) -> Result<(u32, usize), &'static str> {
         let length = series_len(series)?;
         let text = series.get(..length).ok_or("no series")?;
         let index = read.index.get_or_insert_with(|| {
-            self.entries.iter().zip(0..).map(|(entry, at)| (Arc::clone(&entry.written), at)).collect()
+            self.entries.iter().zip(0..).map(|(entry, at)| (Arc::clone(&entry.written.text), at)).collect()
         });
         if let Some(index) = index.get(text) {
             return Ok((*index, length));
         }
-        let (written, series) = self.pool.get(text)?;
+        let written = self.pool.get(text)?;
         let dropped = read.keep.drop.iter().any(|rule| {
-            let name = series.metric();
+            let name = written.series.metric();
             rule.find(name).is_some_and(|found| found.len() == name.len())
         });
         let at = u32::try_from(self.entries.len()).map_err(|_| "too many series")?;
-        index.insert(Arc::clone(&written), at);
-        self.entries.push(Entry { written, series, seen: 0, keep: !dropped });
+        index.insert(Arc::clone(&written.text), at);
+        self.entries.push(Entry { written, seen: 0, keep: !dropped });
         Ok((at, length))
     }
 }

@@ -11,10 +11,16 @@ use crate::model::{Label, Labels, METRIC_NAME, TargetSeries};
 #[derive(Debug, Default)]
 pub struct SeriesPool(Mutex<Pool>);
 
+/// A series with the text as it stands in the exposition.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) text: Arc<str>,
+    pub(super) series: Arc<TargetSeries>,
+}
+
 #[derive(Debug, Default)]
 struct Pool {
-    /// By the text as it stands in the exposition.
-    series: HashMap<Arc<str>, Arc<TargetSeries>>,
+    series: HashMap<Arc<str>, Arc<Written>>,
     /// Names, values and canonical texts.
     texts: HashSet<Arc<str>>,
     /// Entries at which to look for those that no member has any more.
@@ -24,24 +30,25 @@ struct Pool {
 const FIRST_SWEEP: usize = 4096;
 
 impl SeriesPool {
-    /// The series that `written` says, and `written` itself as it is held.
+    /// The series of a text.
     ///
     /// # Errors
     /// When it is no series.
-    pub(super) fn get(&self, written: &str) -> Result<(Arc<str>, Arc<TargetSeries>), &'static str> {
+    pub(super) fn get(&self, text: &str) -> Result<Arc<Written>, &'static str> {
         let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((written, series)) = pool.series.get_key_value(written) {
-            return Ok((Arc::clone(written), Arc::clone(series)));
+        if let Some(written) = pool.series.get(text) {
+            return Ok(Arc::clone(written));
         }
-        let labels = labels(written)?;
+        let written: Arc<str> = text.into();
+        let labels = labels(text)?;
         let labels = labels.iter().map(|l| Label { name: pool.text(&l.name), value: pool.text(&l.value) });
         let labels = Labels::new(labels.collect());
         let text = pool.text(&labels.without(&[METRIC_NAME]).canonical().into());
         let series = Arc::new(TargetSeries::with_text(labels, text));
         pool.sweep();
-        let written: Arc<str> = written.into();
-        pool.series.insert(Arc::clone(&written), Arc::clone(&series));
-        Ok((written, series))
+        let written = Arc::new(Written { text: written, series });
+        pool.series.insert(Arc::clone(&written.text), Arc::clone(&written));
+        Ok(written)
     }
 
     /// Series held.
@@ -70,7 +77,7 @@ impl Pool {
         if self.series.len() < self.sweep_at.max(FIRST_SWEEP) {
             return;
         }
-        self.series.retain(|_, series| Arc::strong_count(series) > 1);
+        self.series.retain(|_, written| Arc::strong_count(written) > 1);
         self.texts.retain(|text| Arc::strong_count(text) > 1);
         self.sweep_at = 2 * self.series.len();
     }
@@ -83,15 +90,15 @@ mod tests {
     #[test]
     fn equal_texts_are_one_object_and_what_nobody_holds_goes() {
         let pool = SeriesPool::default();
-        let (_, a) = pool.get("a{le=\"1\"}").expect("a series");
-        let (_, b) = pool.get("b{le=\"1\"}").expect("a series");
-        assert!(Arc::ptr_eq(&a, &pool.get("a{le=\"1\"}").expect("a series").1));
-        assert!(Arc::ptr_eq(a.text(), b.text()) && !Arc::ptr_eq(&a, &b));
+        let get = |text: &str| pool.get(text).expect("a series");
+        let (a, b) = (get("a{le=\"1\"}"), get("b{le=\"1\"}"));
+        assert!(Arc::ptr_eq(&a, &get("a{le=\"1\"}")));
+        assert!(Arc::ptr_eq(a.series.text(), b.series.text()) && !Arc::ptr_eq(&a, &b));
         assert!(pool.get("a{").is_err());
         for n in 0..3 * FIRST_SWEEP {
-            pool.get(&format!("gone{{n=\"{n}\"}}")).expect("a series");
+            get(&format!("gone{{n=\"{n}\"}}"));
         }
         assert!(pool.len() <= FIRST_SWEEP);
-        assert!(Arc::ptr_eq(&b, &pool.get("b{le=\"1\"}").expect("a series").1), "it is held and stays");
+        assert!(Arc::ptr_eq(&b, &get("b{le=\"1\"}")), "it is held and stays");
     }
 }

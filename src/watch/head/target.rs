@@ -160,8 +160,7 @@ impl Stream {
     /// Takes over another list; returns what it does not have.
     fn change(&mut self, intake: &mut Intake<'_>, list: &Arc<SeriesList>) -> Vec<(Arc<TargetSeries>, Entry)> {
         let before = std::mem::replace(&mut self.list, Arc::clone(list));
-        let entries = std::mem::take(&mut self.entries);
-        let live = before.iter().cloned().zip(entries);
+        let live = before.iter().cloned().zip(std::mem::take(&mut self.entries));
         let ended = std::mem::take(&mut self.ended);
         let mut known: HashMap<Labels, (bool, Arc<TargetSeries>, Entry)> = HashMap::new();
         for (was_live, (series, entry)) in
@@ -169,6 +168,7 @@ impl Stream {
         {
             known.insert(series.labels().clone(), (was_live, series, entry));
         }
+        self.entries = Vec::with_capacity(list.len());
         for series in list.iter() {
             let entry = match known.remove(series.labels()) {
                 Some((_, _, entry)) => entry,
