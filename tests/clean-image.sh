@@ -14,12 +14,12 @@ target=${1:-demo}
 command -v debootstrap >/dev/null 2>&1 || install_packages "for the clean image" debootstrap
 
 image=$(mktemp -d)
-pids=
+job=
 stop() {
     trap - EXIT INT TERM
-    for pid in $pids; do kill "$pid" 2>/dev/null || :; done
-    for pid in $pids; do wait "$pid" 2>/dev/null || :; done
-    rm -rf "$image"
+    # unshare ignores softer signals; with it go all processes of the image, and with these its mounts.
+    [ -z "$job" ] || { kill -KILL "$job" 2>/dev/null && wait "$job" 2>/dev/null || :; }
+    rm -rf --one-file-system "$image"
 }
 trap stop EXIT
 trap 'exit 1' INT TERM
@@ -65,12 +65,11 @@ unshare --mount --pid --fork --kill-child sh -euc '
     PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     make -C /root/etcd-monitor "$target" >"$log" 2>&1 &
 job=$!
-pids=$job
 
 if [ "$target" = demo ]; then
     # The image shares this machine's loopback, so its page is seen from here.
     while kill -0 $job 2>/dev/null; do
-        url=$(sed -nE 's/.*(http:\/\/127\.0\.0\.1:[0-9]+\/).*/\1/p' "$log" | head -n 1)
+        url=$(sed -nE 's/^report: (http:.*)/\1/p' "$log")
         if [ -n "$url" ] && curl --silent --fail "$url" | grep -q demo; then
             say "first page after $(($(date +%s) - started)) s: $url"
             exit 0
