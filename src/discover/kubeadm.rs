@@ -144,9 +144,11 @@ mod tests {
     const V1_33: &str = include_str!("../../tests/data/kubeadm/v1.33.yaml");
     const CHANGED_BY_HAND: &str = include_str!("../../tests/data/kubeadm/changed-by-hand.yaml");
 
-    fn read(text: &str, exists: &dyn Fn(&Path) -> bool) -> Result<ClusterConfig, ManifestProblem> {
+    fn read(text: &str, exists: Exists) -> Result<ClusterConfig, ManifestProblem> {
         parse(text, "k8s".parse().expect("name"), exists)
     }
+
+    type Exists<'a> = &'a dyn Fn(&Path) -> bool;
 
     fn all(_: &Path) -> bool {
         true
@@ -218,8 +220,8 @@ mod tests {
         let without =
             |flag: &str| V1_28.lines().filter(|line| !line.contains(flag)).collect::<Vec<_>>().join("\n");
         let elsewhere = V1_28.replace("- mountPath: /etc/kubernetes/pki/etcd", "- mountPath: /elsewhere");
-        let no_client: &dyn Fn(&Path) -> bool = &|path| path.ends_with("ca.crt");
-        let cases: [(String, &dyn Fn(&Path) -> bool, &str); 7] = [
+        let no_client: Exists = &|path| path.ends_with("ca.crt");
+        let cases: [(String, Exists, &str); 7] = [
             ("a: [".to_owned(), &all, "no static pod manifest: line 1"),
             ("spec: {containers: [{name: web}]}".to_owned(), &all, "no container named etcd"),
             (without("advertise-client-urls"), &all, "no --advertise-client-urls"),

@@ -17,6 +17,7 @@ mod etcd_auth;
 mod etcd_cluster;
 mod etcd_faults;
 mod etcd_probe;
+mod first_contact;
 mod lambda;
 mod pipeline;
 mod program;
