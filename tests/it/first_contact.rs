@@ -68,8 +68,14 @@ fn a_missing_or_old_rust_is_told_with_the_command_that_gets_one() {
         (vec![REFUSING_APT], "apt-get install -y curl ca-certificates && curl"),
         (vec![CARGO, OLD_RUSTC, RUSTUP], "Rust 1.63.0 is older than 1.89, which etcd-monitor needs"),
         (vec![CARGO, OLD_RUSTC, RUSTUP], "run: rustup update stable"),
-        (vec![CARGO, OLD_RUSTC, CURL], "your system's package is too old; get Rust from https://rustup.rs: curl"),
-        (vec![CARGO, ("rustc", "echo 'error: no default toolchain' >&2; exit 1"), RUSTUP], "no default toolchain"),
+        (
+            vec![CARGO, OLD_RUSTC, CURL],
+            "your system's package is too old; get Rust from https://rustup.rs: curl",
+        ),
+        (
+            vec![CARGO, ("rustc", "echo 'error: no default toolchain' >&2; exit 1"), RUSTUP],
+            "no default toolchain",
+        ),
         (vec![CARGO, ("rustc", "exit 1"), RUSTUP], "run: rustup default stable"),
     ] {
         let (code, text) = Machine::new(0, &programs).run("infra/build-deps.sh");
@@ -128,7 +134,8 @@ fn with_sudo_packages_are_installed_and_a_refusal_is_shown() {
     let machine = Machine::new(1000, &[CARGO, RUSTC, PROTOC, REFUSING_APT, ("sudo", &refusing)]);
     let (code, text) = machine.run("infra/build-deps.sh");
     assert_eq!(code, Some(1));
-    for wanted in ["E: no route to the mirror", "could not install to build: gcc", "sudo apt-get install -y"] {
+    for wanted in ["E: no route to the mirror", "could not install to build: gcc", "sudo apt-get install -y"]
+    {
         assert!(text.contains(wanted), "{text}");
     }
 }

@@ -21,6 +21,7 @@ mod first_contact;
 mod lambda;
 mod pipeline;
 mod program;
+mod progress;
 mod prometheus;
 mod promql;
 mod proxy;
