@@ -7,21 +7,39 @@ cd "$(dirname "$0")/.."
 . infra/packages.sh
 
 msrv=$(sed -n 's/^rust-version = "\([^"]*\)".*/\1/p' Cargo.toml)
-if ! command -v cargo >/dev/null 2>&1; then
-    say "missing: Rust $msrv or newer. Get it from https://rustup.rs: curl https://sh.rustup.rs -sSf | sh"
+rustup_install="curl -sSf https://sh.rustup.rs | sh"
+if has apt-get && ! has curl; then
+    rustup_install="apt-get install -y curl ca-certificates && $rustup_install"
+fi
+if ! has cargo || ! has rustc; then
+    if [ -x "${HOME:-}/.cargo/bin/cargo" ]; then
+        say "Rust is installed, but not on the PATH of this shell. Run: . \"\$HOME/.cargo/env\""
+    else
+        say "missing: Rust $msrv or newer. Get it from https://rustup.rs: $rustup_install"
+    fi
     exit 1
 fi
-have=$(rustc --version | awk '{ print $2 }')
+if ! have=$(rustc --version 2>/dev/null); then
+    say "rustc does not run: $(rustc --version 2>&1 | head -n 1)"
+    has rustup && say "run: rustup default stable"
+    exit 1
+fi
+have=$(echo "$have" | awk '{ print $2 }')
 oldest=$(printf '%s\n%s\n' "$msrv" "${have%%-*}" | sort -V | head -n 1)
 if [ "$oldest" != "$msrv" ]; then
-    say "Rust $have is older than $msrv, which etcd-monitor needs. Get a newer one: rustup update stable"
+    say "Rust $have is older than $msrv, which etcd-monitor needs"
+    if has rustup; then
+        say "run: rustup update stable"
+    else
+        say "your system's package is too old; get Rust from https://rustup.rs: $rustup_install"
+    fi
     exit 1
 fi
 
-wanted=
-command -v cc >/dev/null 2>&1 || wanted="$wanted gcc libc6-dev"
-command -v protoc >/dev/null 2>&1 || wanted="$wanted protobuf-compiler"
+set --
+has cc || set -- "$@" gcc libc6-dev
+has protoc || set -- "$@" protobuf-compiler
 # protoc without this include file builds nothing: Debian keeps it in a package of its own.
-find /usr/include /usr/local/include /opt/homebrew/include -path '*google/protobuf/descriptor.proto' 2>/dev/null |
-    grep -q . || wanted="$wanted libprotobuf-dev"
-install_packages "to build" $wanted
+find "${PROTOC_INCLUDE:-/usr/include}" /usr/include /usr/local/include /opt/homebrew/include -path '*google/protobuf/descriptor.proto' 2>/dev/null |
+    grep -q . || set -- "$@" libprotobuf-dev
+install_packages "to build" "$@"

@@ -6,6 +6,7 @@ mod config;
 mod connection;
 mod jobs;
 mod output;
+mod progress;
 mod query;
 mod report;
 mod run;
@@ -48,6 +49,9 @@ pub struct Global {
     /// What to log: error, warn, info, debug, trace, or tracing directives
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
+    /// Say nothing but results and errors: no progress on the terminal
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]

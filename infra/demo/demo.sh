@@ -5,20 +5,19 @@ set -eu
 cd "$(dirname "$0")/../.."
 . infra/packages.sh
 
-if ! command -v etcd >/dev/null 2>&1; then
-    if command -v apt-get >/dev/null 2>&1; then
-        install_packages "for the demo" etcd-server
-    else
-        say "missing for the demo: etcd. Install it, or watch a cluster you have:"
-        say "  cargo run -- run --endpoints http://HOST:2379"
-        exit 1
-    fi
+set --
+has etcd || set -- "$@" etcd-server
+has python3 || set -- "$@" python3-minimal
+if [ $# -gt 0 ]; then
+    has apt-get || say "or watch a cluster you have: cargo run -- run --endpoints http://HOST:2379"
+    install_packages "for the demo" "$@"
 fi
-command -v python3 >/dev/null 2>&1 || install_packages "for the demo" python3-minimal
 
-say "building"
+say "building; the first time takes some minutes"
 # The dev profile builds in a fraction of the release profile's time and keeps up with three members easily.
-cargo build --quiet
+quiet=--quiet
+[ ! -t 2 ] || quiet=
+cargo build $quiet
 
 dir=$(mktemp -d)
 pids=

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::progress::Progress;
 use super::{Global, Stop, open_store, output};
 use crate::config::Overrides;
 use crate::model::unit::{parse_duration, rfc3339};
@@ -13,7 +14,7 @@ use crate::model::{Labels, Series};
 use crate::promql::{self, EvalOptions, EvalRange, Expr, Value};
 use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
-use crate::store::samples::Loaded;
+use crate::store::samples::{Loaded, RollupSpan};
 use crate::store::{Store, samples};
 
 #[derive(Debug, Args)]
@@ -40,6 +41,17 @@ pub struct Query {
     json: bool,
 }
 
+/// What an expression came to, and what of it the raw samples could not answer.
+struct Answer {
+    rollups: Vec<RollupSpan>,
+    value: Shape,
+}
+
+enum Shape {
+    Range(Vec<Series>),
+    Instant { value: Value, at_ms: i64 },
+}
+
 /// RFC 3339, or seconds since the epoch with or without a fraction.
 fn parse_time(text: &str) -> Result<i64, String> {
     if let Ok(seconds) = text.parse::<f64>()
@@ -60,29 +72,42 @@ impl Query {
         let store = open_store(&config).await?;
         let options = EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() };
         let limit = config.query.timeout.0;
+        let progress = Progress::new(global, self.json).watch("query", &store);
         let work = self.evaluate(&expr, &store, &options);
         let done = tokio::time::timeout(limit, work).await;
-        done.map_err(|_| anyhow::anyhow!("the query took longer than query.timeout ({limit:?})"))??;
+        drop(progress);
+        let answer =
+            done.map_err(|_| anyhow::anyhow!("the query took longer than query.timeout ({limit:?})"))??;
+        self.print(&answer)?;
         Ok(Exit::Ok.into())
     }
 
-    async fn evaluate(&self, expr: &Expr, store: &Store, options: &EvalOptions) -> anyhow::Result<()> {
+    async fn evaluate(&self, expr: &Expr, store: &Store, options: &EvalOptions) -> anyhow::Result<Answer> {
         let now_ms = Clock::System.now_ms();
-        match self.range(now_ms) {
-            Some(range) => {
-                let loaded = load(expr, store, &range, options).await?;
-                let result =
-                    promql::eval_range(expr, &loaded.series, &range, options).context("evaluation failed")?;
-                self.print_range(&result)
-            }
-            None => {
-                let at_ms = self.time.unwrap_or(now_ms);
-                let range = EvalRange { start_ms: at_ms, end_ms: at_ms, step_ms: 1000 };
-                let loaded = load(expr, store, &range, options).await?;
-                let value = promql::eval_instant(expr, &loaded.series, at_ms, options)
-                    .context("evaluation failed")?;
-                self.print_instant(&value, at_ms)
-            }
+        let at_ms = self.time.unwrap_or(now_ms);
+        let asked = self.range(now_ms);
+        let range = asked.unwrap_or(EvalRange { start_ms: at_ms, end_ms: at_ms, step_ms: 1000 });
+        let Loaded { series, rollups, .. } = load(expr, store, &range, options).await?;
+        let value = match asked {
+            Some(range) => promql::eval_range(expr, &series, &range, options).map(Shape::Range),
+            None => promql::eval_instant(expr, &series, at_ms, options)
+                .map(|value| Shape::Instant { value, at_ms }),
+        };
+        Ok(Answer { rollups, value: value.context("evaluation failed")? })
+    }
+
+    fn print(&self, answer: &Answer) -> anyhow::Result<()> {
+        for span in &answer.rollups {
+            output::note(format_args!(
+                "{} to {} is beyond the raw retention: answered from the {} s rollup",
+                rfc3339(span.start_ms),
+                rfc3339(span.end_ms),
+                span.resolution_ms / 1000
+            ));
+        }
+        match &answer.value {
+            Shape::Range(series) => self.print_range(series),
+            Shape::Instant { value, at_ms } => self.print_instant(value, *at_ms),
         }
     }
 
@@ -145,17 +170,7 @@ async fn load(
     options: &EvalOptions,
 ) -> anyhow::Result<Loaded> {
     let selections = promql::selections(expr, range, options);
-    let loaded =
-        samples::load(store, &selections, options.max_samples).await.context("the samples cannot be read")?;
-    for span in &loaded.rollups {
-        output::note(format_args!(
-            "{} to {} is beyond the raw retention: answered from the {} s rollup",
-            rfc3339(span.start_ms),
-            rfc3339(span.end_ms),
-            span.resolution_ms / 1000
-        ));
-    }
-    Ok(loaded)
+    samples::load(store, &selections, options.max_samples).await.context("the samples cannot be read")
 }
 
 /// The expression with a mark under the place of the error.

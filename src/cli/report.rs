@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::progress::Progress;
 use super::{Global, Stop, open_store, output};
 use crate::config::{Config, Overrides};
 use crate::report::{Site, example, render};
@@ -28,7 +29,7 @@ impl Report {
         let site = if self.example {
             render(&config.report, &example::fleet()).map_err(anyhow::Error::from)?
         } else {
-            from_store(&config).await?
+            from_store(&config, Progress::new(global, false)).await?
         };
         write(&site, &self.out)?;
         output::line(format_args!("{} file(s) in {}", site.len(), self.out.display()));
@@ -36,8 +37,9 @@ impl Report {
     }
 }
 
-async fn from_store(config: &Config) -> anyhow::Result<Site> {
+async fn from_store(config: &Config, progress: Progress) -> anyhow::Result<Site> {
     let store = open_store(config).await?;
+    let _progress = progress.watch("report", &store);
     let now_ms = Clock::System.now_ms();
     let subjects = super::status::subjects(config, &store, now_ms).await?;
     let input = config.survey(&store, &subjects).full(now_ms).await?;

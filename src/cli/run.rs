@@ -9,6 +9,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connect;
+use super::progress::Progress;
 use super::{Global, Stop, output};
 use crate::config::{Config, Overrides, process_environment};
 use crate::jobs;
@@ -38,7 +39,8 @@ impl Run {
         let spec = self.job.as_deref().map(find).transpose()?;
         let cluster = self.connect.cluster(global.config.is_some())?;
         let config = global.load(Overrides { cluster, ..Overrides::default() })?;
-        telemetry::start(&config.log);
+        let progress = Progress::new(global, self.json || spec.is_none());
+        telemetry::start_to(&config.log, progress.stderr());
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -49,27 +51,22 @@ impl Run {
         let services = Services::start(config, &environment, Clock::System, host, shutdown);
         let services = Arc::new(services.await?);
         match spec {
-            Some(spec) => self.once(spec, &services).await,
+            Some(spec) => {
+                let run = once(spec, &services, progress).await?;
+                self.print(&run)
+            }
             None => self.daemon(services).await,
         }
     }
 
-    async fn once(&self, spec: &JobSpec, services: &Arc<Services>) -> Result<ExitCode, Stop> {
-        // A manual run is for the instant it starts at.
-        let slot_ms = services.clock.now_ms();
-        let run = match execute(spec, services, slot_ms).await? {
-            Executed::Ran(run) | Executed::AlreadyDone(run) => run,
-            Executed::RunningElsewhere { .. } => {
-                return Err(Stop::Failed(anyhow::anyhow!("{} is running on another host", spec.name)));
-            }
-        };
+    fn print(&self, run: &JobRun) -> Result<ExitCode, Stop> {
         if self.json {
-            output::json(&run)?;
+            output::json(run)?;
         } else {
             output::line(format_args!("{}: {}", run.job, run.summary));
             run.errors.iter().for_each(output::error);
         }
-        Ok(exit(&run).into())
+        Ok(exit(run).into())
     }
 
     async fn daemon(&self, services: Arc<Services>) -> Result<ExitCode, Stop> {
@@ -81,6 +78,17 @@ impl Run {
         }
         daemon::run(jobs::ALL, services).await.context("the daemon stopped")?;
         Ok(Exit::Ok.into())
+    }
+}
+
+async fn once(spec: &JobSpec, services: &Arc<Services>, progress: Progress) -> Result<JobRun, Stop> {
+    let _progress = progress.watch(spec.name, &services.store);
+    // A manual run is for the instant it starts at.
+    match execute(spec, services, services.clock.now_ms()).await? {
+        Executed::Ran(run) | Executed::AlreadyDone(run) => Ok(run),
+        Executed::RunningElsewhere { .. } => {
+            Err(Stop::Failed(anyhow::anyhow!("{} is running on another host", spec.name)))
+        }
     }
 }
 

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::progress::Progress;
 use super::{Global, Stop, open_store, output};
 use crate::config::Overrides;
 use crate::model::unit::human_bytes;
 use crate::run::exit_code::Exit;
-use crate::store::{Store, listing, verify, views};
+use crate::store::{Store, listing, verify_with, views};
 
 #[derive(Debug, Subcommand)]
 pub enum StoreCommand {
@@ -35,7 +36,9 @@ impl StoreCommand {
         let store = open_store(&config).await?;
         match self {
             Self::Ls { json } => ls(&store, *json).await?,
-            Self::Verify { json } => return Ok(check(&store, *json).await?.into()),
+            Self::Verify { json } => {
+                return Ok(check(&store, *json, Progress::new(global, *json)).await?.into());
+            }
             Self::Views => output::line(views::duckdb(&store).await.map_err(anyhow::Error::from)?.trim_end()),
         }
         Ok(Exit::Ok.into())
@@ -77,8 +80,10 @@ async fn ls(store: &Store, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn check(store: &Store, as_json: bool) -> anyhow::Result<Exit> {
-    let verified = verify(store).await?;
+async fn check(store: &Store, as_json: bool, progress: Progress) -> anyhow::Result<Exit> {
+    let progress = progress.watch("verify", store);
+    let verified = verify_with(store, &|done, total| progress.files(done, total)).await?;
+    drop(progress);
     if as_json {
         let problems = verified.problems.iter();
         let problems = problems.map(|problem| json!({ "key": problem.key.as_str(), "what": problem.what }));

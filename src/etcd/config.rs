@@ -26,7 +26,8 @@ pub struct ClusterConfig {
     #[serde(default)]
     pub auth: Option<AuthConfig>,
     /// Where `/metrics` is: empty = `/metrics` of each client URL; one URL with `{host}` in it = that, for
-    /// every member; else one URL per endpoint, in their order.
+    /// every member; else one URL per endpoint, in their order. Members that only the member list names then
+    /// have no known one, unless all these URLs are on loopback: then it is `/metrics` of their client URL.
     #[serde(default)]
     pub metrics_urls: Vec<String>,
     /// Whether members that only the member list names are watched too.

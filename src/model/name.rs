@@ -87,6 +87,13 @@ impl Instance {
         let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         host_port.parse()
     }
+
+    /// Whether only this machine reaches it: `localhost`, `127.0.0.0/8` and `[::1]`.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.0.rsplit_once(':').map_or(&*self.0, |(host, _)| host);
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
 }
 
 impl FromStr for Instance {
@@ -196,6 +203,22 @@ mod tests {
         assert_eq!(of("http://[::1]:2379").as_deref(), Ok("[::1]:2379"));
         for bad in ["http://host", "host:", ":2379", "host:99999", "::1:2379", "a b:1"] {
             assert!(of(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_what_no_other_machine_reaches() {
+        for (text, loopback) in [
+            ("127.0.0.1:2381", true),
+            ("127.1.2.3:1", true),
+            ("[::1]:1", true),
+            ("localhost:1", true),
+            ("0.0.0.0:1", false),
+            ("[::]:1", false),
+            ("10.0.0.1:1", false),
+            ("etcd-0:1", false),
+        ] {
+            assert_eq!(text.parse().map(|instance: Instance| instance.is_loopback()), Ok(loopback), "{text}");
         }
     }
 

@@ -141,6 +141,13 @@ impl Targets {
         matches!(self.config.metrics_urls.as_slice(), [one] if one.contains("{host}"))
     }
 
+    /// Whether metrics are served at other URLs than clients use. A listener on loopback tells nothing: it
+    /// is one member's own (kubeadm's default), beside the `/metrics` of every client URL.
+    fn metrics_are_elsewhere(&self) -> bool {
+        let loopback = |url: &String| Instance::of_endpoint(url).is_ok_and(|listener| listener.is_loopback());
+        !self.config.metrics_urls.iter().all(loopback)
+    }
+
     fn target(
         &self,
         instance: Instance,
@@ -154,7 +161,7 @@ impl Targets {
                 Some(template.replace("{host}", host))
             }
             // With a URL per endpoint nothing is known of where other members serve theirs.
-            (None, Ok(member)) if configured.is_some() || self.config.metrics_urls.is_empty() => {
+            (None, Ok(member)) if configured.is_some() || !self.metrics_are_elsewhere() => {
                 Some(format!("{}/metrics", member.url()))
             }
             _ => None,
@@ -210,6 +217,32 @@ mod tests {
         let started = [all[0].clone(), listed(3, "c", &["http://10.0.0.3:2379"])];
         targets.update(&started, true);
         assert_eq!(instances(&targets), ["10.0.0.1:2379", "10.0.0.3:2379"]);
+    }
+
+    #[test]
+    fn metrics_come_from_where_the_configured_urls_say_they_are() {
+        let client = |id| Some(format!("http://10.0.0.{id}:2379/metrics"));
+        let at = |url: &str| Some(url.to_owned());
+        for (configured, first, second) in [
+            (None, client(1), client(2)),
+            (
+                Some("http://{host}:2381/metrics"),
+                at("http://10.0.0.1:2381/metrics"),
+                at("http://10.0.0.2:2381/metrics"),
+            ),
+            (Some("http://10.0.0.1:2381/metrics"), at("http://10.0.0.1:2381/metrics"), None),
+            // kubeadm's default: this node's own listener, and nothing said of the other nodes.
+            (Some("http://127.0.0.1:2381/metrics"), at("http://127.0.0.1:2381/metrics"), client(2)),
+        ] {
+            let endpoint = "http://10.0.0.1:2379".to_owned();
+            let mut config = ClusterConfig::plain("c".parse().expect("name"), vec![endpoint]);
+            config.metrics_urls = configured.into_iter().map(ToOwned::to_owned).collect();
+            let mut targets = Targets::new(&config, None).expect("targets");
+            let list = [1, 2].map(|id| listed(id, "", &[&format!("http://10.0.0.{id}:2379")]));
+            targets.update(&list, true);
+            let found: Vec<_> = targets.all().map(|target| target.metrics_url.clone()).collect();
+            assert_eq!(found, [first, second], "{configured:?}");
+        }
     }
 
     #[test]

@@ -3,19 +3,25 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::config::{LogConfig, LogFormat};
 
 /// Starts logging for this process. A filter that does not parse falls back to `info` and says so. A second call does nothing.
 pub fn start(config: &LogConfig) {
+    start_to(config, std::io::stderr);
+}
+
+/// As [`start`], by way of a writer that knows what else is on the terminal.
+pub fn start_to(config: &LogConfig, writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) {
     let (directives, bad) = match EnvFilter::try_new(&config.filter) {
         Ok(directives) => (directives, None),
         Err(error) => (EnvFilter::new("info"), Some(error)),
     };
     let base = tracing_subscriber::fmt()
         .with_env_filter(directives)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_ansi(std::io::stderr().is_terminal())
         .with_span_events(FmtSpan::NONE)
         .with_target(false);

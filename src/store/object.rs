@@ -16,6 +16,7 @@ use object_store::{
 use super::backend::{self, Backend};
 use super::key::{self, Key, Prefix};
 use super::reader::FooterCache;
+use super::tally::{ReadTotals, Tally};
 use super::{StoreConfig, StoreError};
 
 /// An open store. Cloning shares it.
@@ -27,6 +28,7 @@ pub(super) struct Inner {
     url: String,
     folder: Option<PathBuf>,
     pub(super) footers: FooterCache,
+    pub(super) tally: Arc<Tally>,
 }
 
 impl fmt::Debug for Store {
@@ -85,6 +87,7 @@ impl Store {
             url,
             folder: backend.folder,
             footers: FooterCache::default(),
+            tally: Arc::default(),
         }))
     }
 
@@ -96,6 +99,11 @@ impl Store {
     /// The folder, when the store is one.
     pub fn local_path(&self) -> Option<&FsPath> {
         self.0.folder.as_deref()
+    }
+
+    /// What this handle and its clones have read so far.
+    pub fn reads(&self) -> ReadTotals {
+        self.0.tally.totals()
     }
 
     /// Creates an object, once and for ever. Of racing creators one wins.
@@ -141,7 +149,11 @@ impl Store {
     pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         let failed = |source| StoreError::object("read", key.as_str(), source);
         match self.0.objects.get(&path_of(key.as_str())?).await {
-            Ok(found) => found.bytes().await.map(Some).map_err(failed),
+            Ok(found) => {
+                let body = found.bytes().await.map_err(failed)?;
+                self.0.tally.count(body.len());
+                Ok(Some(body))
+            }
             Err(ObjectError::NotFound { .. }) => Ok(None),
             Err(source) => Err(failed(source)),
         }

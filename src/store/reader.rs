@@ -17,6 +17,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 use super::file::Footer;
 use super::key::Key;
 use super::object::path_of;
+use super::tally::Tally;
 use super::{Store, StoreError};
 
 /// Files up to this size are fetched whole: one request instead of three.
@@ -66,6 +67,7 @@ pub(super) struct FileReader {
     path: Path,
     size_bytes: u64,
     whole: Option<Bytes>,
+    tally: Arc<Tally>,
 }
 
 impl FileReader {
@@ -78,7 +80,9 @@ impl FileReader {
             }
             return Ok(whole.slice(range));
         }
-        self.objects.get_range(&self.path, range).await.map_err(external)
+        let part = self.objects.get_range(&self.path, range).await.map_err(external)?;
+        self.tally.count(part.len());
+        Ok(part)
     }
 
     async fn whole(&mut self) -> ParquetResult<Bytes> {
@@ -86,6 +90,7 @@ impl FileReader {
             return Ok(whole.clone());
         }
         let whole = self.objects.get(&self.path).await.map_err(external)?.bytes().await.map_err(external)?;
+        self.tally.count(whole.len());
         self.whole = Some(whole.clone());
         Ok(whole)
     }
@@ -104,7 +109,9 @@ impl MetadataSuffixFetch for &mut FileReader {
             }
             let options = GetOptions::new().with_range(Some(GetRange::Suffix(suffix as u64)));
             let found = self.objects.get_opts(&self.path, options).await.map_err(external)?;
-            found.bytes().await.map_err(external)
+            let footer = found.bytes().await.map_err(external)?;
+            self.tally.count(footer.len());
+            Ok(footer)
         }
         .boxed()
     }
@@ -124,7 +131,9 @@ impl AsyncFileReader for FileReader {
                 }
                 return Ok(parts);
             }
-            self.objects.get_ranges(&self.path, &ranges).await.map_err(external)
+            let parts = self.objects.get_ranges(&self.path, &ranges).await.map_err(external)?;
+            parts.iter().for_each(|part| self.tally.count(part.len()));
+            Ok(parts)
         }
         .boxed()
     }
@@ -149,7 +158,8 @@ impl AsyncFileReader for FileReader {
 impl Store {
     pub(super) fn file_reader(&self, key: &Key, size_bytes: u64) -> Result<FileReader, StoreError> {
         let path = path_of(key.as_str())?;
-        Ok(FileReader { objects: Arc::clone(&self.0.objects), path, size_bytes, whole: None })
+        let (objects, tally) = (Arc::clone(&self.0.objects), Arc::clone(&self.0.tally));
+        Ok(FileReader { objects, path, size_bytes, whole: None, tally })
     }
 
     /// The file's footer, from memory when it was read before. The reader keeps what it fetched.

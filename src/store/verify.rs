@@ -36,9 +36,18 @@ pub struct Problem {
 /// # Errors
 /// When the store cannot be listed or read.
 pub async fn verify(store: &Store) -> Result<Verified, StoreError> {
+    verify_with(store, &|_, _| {}).await
+}
+
+/// As [`verify`]; `seen` is told after each file how many of how many there were.
+///
+/// # Errors
+/// As [`verify`].
+pub async fn verify_with(store: &Store, seen: &(dyn Fn(u64, u64) + Sync)) -> Result<Verified, StoreError> {
     let mut verified = Verified::default();
     let mut named: HashMap<(Level, Key), Key> = HashMap::new();
     let entries = store.list(&Prefix::data()).await?;
+    let total = entries.len() as u64;
     let mut reads = stream::iter(entries)
         .map(|entry| async move {
             let Some(body) = store.get(&entry.key).await? else { return Ok(None) };
@@ -55,6 +64,7 @@ pub async fn verify(store: &Store) -> Result<Verified, StoreError> {
     while let Some(read) = reads.try_next().await? {
         let Some((key, level, checked)) = read else { continue };
         verified.files += 1;
+        seen(verified.files, total);
         match (level, checked) {
             (Some(level), Ok((rows, provenance))) => {
                 verified.rows += rows;

@@ -46,7 +46,7 @@ pub enum Tls {
     Server,
     /// The server's certificate has expired.
     Expired,
-    /// Client certificates are demanded.
+    /// Client certificates are demanded, and metrics are served in plain HTTP too, as kubeadm sets etcd up.
     Mutual,
 }
 
@@ -73,6 +73,7 @@ pub struct EtcdCluster {
 struct Node {
     client_port: u16,
     peer_port: u16,
+    metrics_port: u16,
     process: Option<Child>,
 }
 
@@ -102,7 +103,12 @@ impl EtcdCluster {
         let dir =
             tempfile::Builder::new().prefix("etcd-monitor-it-").tempdir_in(parent).expect("a directory");
         let pki = Pki::new(dir.path());
-        let node = |_| Node { client_port: free_port(), peer_port: free_port(), process: None };
+        let node = |_| Node {
+            client_port: free_port(),
+            peer_port: free_port(),
+            metrics_port: free_port(),
+            process: None,
+        };
         let members = (0..n).map(node).collect();
         let mut cluster = Self { options, members, pki, dir };
         for i in 0..n {
@@ -160,6 +166,7 @@ impl EtcdCluster {
         }
         if self.options.tls == Tls::Mutual {
             command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(&self.pki.ca);
+            command.args(["--listen-metrics-urls", &self.metrics_listener(i)]);
         }
         self.members[i].process = Some(command.spawn().expect("etcd starts"));
     }
@@ -210,6 +217,11 @@ impl EtcdCluster {
 
     pub fn endpoint(&self, i: usize) -> String {
         format!("{}://{}", self.scheme(), self.instance(i))
+    }
+
+    /// Where member `i` serves metrics besides its client URL; [`Tls::Mutual`] only.
+    pub fn metrics_listener(&self, i: usize) -> String {
+        format!("http://127.0.0.1:{}", self.members[i].metrics_port)
     }
 
     pub fn endpoints(&self) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use etcd_monitor::discover::kubeadm;
 use etcd_monitor::etcd::{ClusterConfig, TlsConfig};
 use etcd_monitor::model::{ErrorKind, Reading, Role, StatusSource};
 use etcd_monitor::probe::{Parts, Prober, ScrapeConfig, derived};
@@ -108,6 +109,31 @@ async fn mutual_tls_works_and_each_mistake_is_named() {
     assert_healthy(&read(&ClusterConfig { tls: Some(named), ..config.clone() }).await, 1, "3.5.16");
     let insecure = TlsConfig { insecure_skip_verify: true, ..other };
     assert_healthy(&read(&ClusterConfig { tls: Some(insecure), ..config.clone() }).await, 1, "3.5.16");
+}
+
+/// The manifest is kubeadm's own with this cluster's address, and its PKI is mounted from another folder.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kubeadm_node_is_watched_from_its_manifest_alone() {
+    let cluster = EtcdCluster::start(3, Options { tls: Tls::Mutual, ..Options::default() }).await;
+    let node = tempfile::tempdir().expect("folder");
+    for (from, to) in [
+        (&cluster.pki.ca, "ca.crt"),
+        (&cluster.pki.client_cert, "healthcheck-client.crt"),
+        (&cluster.pki.client_key, "healthcheck-client.key"),
+    ] {
+        std::fs::copy(from, node.path().join(to)).expect("copy");
+    }
+    let text = include_str!("../data/kubeadm/v1.33.yaml")
+        .replace("https://10.0.0.12:2379", &cluster.endpoint(0))
+        .replace("http://127.0.0.1:2381", &cluster.metrics_listener(0))
+        .replace("path: /etc/kubernetes/pki/etcd", &format!("path: {}", node.path().display()));
+    let manifest = node.path().join("etcd.yaml");
+    std::fs::write(&manifest, text).expect("manifest");
+
+    let mut config = kubeadm::read(&manifest, "kubernetes".parse().expect("name")).expect("reads");
+    config.max_requests_per_second = 50.0;
+    assert_eq!(config.metrics_urls, [format!("{}/metrics", cluster.metrics_listener(0))]);
+    assert_healthy(&read(&config).await, 3, "3.5.16");
 }
 
 #[tokio::test(flavor = "multi_thread")]
