@@ -17,6 +17,7 @@ pub const JOB: JobSpec = JobSpec {
     jitter: Duration::ZERO,
     catch_up: CatchUp::Skip,
     on_change: false,
+    fails_open: false,
     timeout: Duration::from_secs(50),
     hosts: &[Host::Cli, Host::Lambda],
     run: |context| Box::pin(run(context)),
@@ -33,7 +34,7 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
     if !there.is_empty() {
         let errors =
             there.iter().flat_map(|row| row.errors.iter().map(|error| (row.cluster.as_str(), error)));
-        return Ok(summary(&there).with_errors(errors.map(said)));
+        return Ok(summary(&there).with_errors(distinct(errors)));
     }
     let live = is_live(context.store(), now_ms).await?;
     // No groups: `evaluate` judges what is collected, over the store.
@@ -44,13 +45,24 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         let members = reading.members.iter().flat_map(|member| &member.errors);
         members.chain(&reading.errors).map(|error| (reading.cluster.as_str(), error))
     });
-    Ok(summary(&rows).with_errors(errors.map(said)))
+    Ok(summary(&rows).with_errors(distinct(errors)))
 }
 
 fn summary(rows: &[ReadingRow]) -> Summary {
     let clusters: BTreeSet<&str> = rows.iter().map(|row| row.cluster.as_str()).collect();
     let up = rows.iter().filter(|row| row.reachable).count();
     Summary::new(format!("{} cluster(s), {up} of {} member(s) answered", clusters.len(), rows.len()))
+}
+
+/// One cause fails many calls of one reading, and is said once.
+fn distinct<'a>(errors: impl Iterator<Item = (&'a str, &'a ReadingError)>) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for text in errors.map(said) {
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    texts
 }
 
 fn said((cluster, error): (&str, &ReadingError)) -> String {

@@ -94,10 +94,8 @@ pub(super) fn open(config: &StoreConfig, env: Env<'_>) -> Result<Backend, StoreE
 }
 
 fn open_folder(url: &str, folder: &FsPath) -> Result<Backend, StoreError> {
-    let refused = |source: std::io::Error| {
-        let source = object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(source) };
-        StoreError::object("create folder", folder.display().to_string(), source)
-    };
+    let refused =
+        |source: std::io::Error| StoreError::Folder { folder: folder.display().to_string(), source };
     std::fs::create_dir_all(folder).map_err(refused)?;
     let objects = LocalFileSystem::new_with_prefix(folder)
         .map_err(|source| StoreError::Open { url: url.to_owned(), source })?

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use tracing::warn;
 
 use crate::deliver::Deliverer;
-use crate::model::{Event, SeriesSource};
+use crate::model::{Event, SeriesSource, chain};
 use crate::promql::EvalOptions;
 use crate::rules::{self, EvalState, RuleGroup, Scope};
 use crate::store::key::{self, Prefix};
@@ -65,7 +65,7 @@ impl Judge {
                     Ok(state) => drop(states.insert(group.name.clone(), state)),
                     Err(error) => {
                         // Without its state a rule's `for` would begin anew; the next round tries again.
-                        judged.errors.push(format!("state of {}: {error}", group.name));
+                        judged.errors.push(format!("state of {}: {}", group.name, chain(&error)));
                         continue;
                     }
                 }
@@ -76,14 +76,14 @@ impl Judge {
             if evaluation.state != *state
                 && let Err(error) = save_state(&self.store, &group.name, now_ms, &evaluation.state).await
             {
-                judged.errors.push(format!("state of {}: {error}", group.name));
+                judged.errors.push(format!("state of {}: {}", group.name, chain(&error)));
             }
             state.clone_from(&evaluation.state);
             judged.findings += evaluation.findings.len();
             let committed = self.deliverer.commit(group, &evaluation, &complete, scope, now_ms).await;
             judged.transitions += committed.transitions.len();
             judged.events.extend(committed.events);
-            judged.errors.extend(committed.errors.iter().map(ToString::to_string));
+            judged.errors.extend(committed.errors.iter().map(|error| chain(error)));
         }
         judged
     }

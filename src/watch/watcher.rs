@@ -11,7 +11,7 @@ use super::cluster::{ClusterWatch, Tick};
 use super::config::WatchConfig;
 use super::head::Head;
 use super::judge::{Judge, Judged};
-use crate::model::{ClusterName, Instance};
+use crate::model::{ClusterName, Instance, chain};
 use crate::probe::Prober;
 use crate::rules::{self, Owner, RuleGroup, Scope};
 use crate::store::{Store, StoreError, Writer, heartbeat, samples};
@@ -175,7 +175,7 @@ impl Watch {
         tasks.shutdown().await;
         self.shared.flush_and_log(now_ms()).await;
         if let Err(error) = heartbeat::retire(&self.shared.store, &self.shared.writer, SHARD).await {
-            warn!(%error, "the heartbeats of this process remain");
+            warn!(error = chain(&error), "the heartbeats of this process remain");
         }
     }
 }
@@ -263,10 +263,7 @@ impl Shared {
     async fn flush_and_log(&self, now_ms: i64) {
         match self.buffer.flush(&self.store, &self.writer, now_ms).await {
             Ok(flushed) => tracing::debug!(samples = flushed.samples, readings = flushed.readings, "flushed"),
-            Err(error) => warn!(
-                error = format!("{:#}", anyhow::Error::from(error)),
-                "the segment could not be written, it is kept"
-            ),
+            Err(error) => warn!(error = chain(&error), "the segment could not be written, it is kept"),
         }
     }
 
@@ -275,7 +272,7 @@ impl Shared {
         let trimmed =
             heartbeat::trim(&self.store, &self.writer, SHARD, now_ms - 2 * HEARTBEAT_FRESH_MS).await;
         if let Err(error) = beat.and(trimmed) {
-            warn!(%error, "the heartbeat could not be written");
+            warn!(error = chain(&error), "the heartbeat could not be written");
         }
     }
 }
