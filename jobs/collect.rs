@@ -54,17 +54,19 @@ fn summary(rows: &[ReadingRow]) -> Summary {
     Summary::new(format!("{} cluster(s), {up} of {} member(s) answered", clusters.len(), rows.len()))
 }
 
-/// One cause fails many calls of one reading, and is said once.
+/// One cause fails many calls of one member: it is said once, with the calls.
 fn distinct<'a>(errors: impl Iterator<Item = (&'a str, &'a ReadingError)>) -> Vec<String> {
-    let mut texts: Vec<String> = Vec::new();
-    for text in errors.map(said) {
-        if !texts.contains(&text) {
-            texts.push(text);
+    let mut causes: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+    for (cluster, error) in errors {
+        let calls = error.during.as_str();
+        let message = error.message.strip_prefix(calls).unwrap_or(&error.message).trim_start();
+        match causes.iter_mut().find(|(there, cause, _)| (*there, *cause) == (cluster, message)) {
+            Some((_, _, known)) if known.contains(&calls) => {}
+            Some((_, _, known)) => known.push(calls),
+            None => causes.push((cluster, message, vec![calls])),
         }
     }
-    texts
-}
-
-fn said((cluster, error): (&str, &ReadingError)) -> String {
-    format!("{cluster}: {}", error.message)
+    let said =
+        |(cluster, cause, calls): (&str, &str, Vec<&str>)| format!("{cluster}: {} {cause}", calls.join(", "));
+    causes.into_iter().map(said).collect()
 }

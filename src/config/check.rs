@@ -57,6 +57,9 @@ pub(super) fn from_document(
     if let Some(url) = overrides.store_url {
         config.store.url = url;
     }
+    if let Some(problem) = config.store.url_problem() {
+        document.error_at(None, "store.url", format!("{:?}: {problem}", config.store.url));
+    }
     if let Some(filter) = overrides.log {
         config.log.filter = filter;
     }
