@@ -38,7 +38,7 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
     }
     let live = is_live(context.store(), now_ms).await?;
     // No groups: `evaluate` judges what is collected, over the store.
-    let mut watch = Watch::start(context.watch_setup(Vec::new())?, now_ms).await?;
+    let mut watch = Watch::start(context.watch_setup(Vec::new())?, now_ms).await;
     let ticks = watch.collect(now_ms, !live).await?;
     let rows: Vec<ReadingRow> = ticks.iter().flat_map(|tick| tick.reading.rows()).collect();
     let errors = ticks.iter().map(|tick| &tick.reading).flat_map(|reading| {

@@ -22,7 +22,7 @@ pub const JOB: JobSpec = JobSpec {
 
 async fn run(context: Context) -> anyhow::Result<Summary> {
     let groups = context.config().groups.clone();
-    let watch = Watch::start(context.watch_setup(groups)?, context.now_ms()).await?;
+    let watch = Watch::start(context.watch_setup(groups)?, context.now_ms()).await;
     let services = Arc::clone(&context.services);
     let clock = services.clock.clone();
     let changed = move || services.changed.notify_one();
