@@ -17,6 +17,7 @@ pub const JOB: JobSpec = JobSpec {
     jitter: Duration::ZERO,
     catch_up: CatchUp::Skip,
     on_change: false,
+    fails_open: false,
     timeout: Duration::from_secs(50),
     hosts: &[Host::Cli, Host::Lambda],
     run: |context| Box::pin(run(context)),
@@ -33,18 +34,18 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
     if !there.is_empty() {
         let errors =
             there.iter().flat_map(|row| row.errors.iter().map(|error| (row.cluster.as_str(), error)));
-        return Ok(summary(&there).with_errors(errors.map(said)));
+        return Ok(summary(&there).with_errors(distinct(errors)));
     }
     let live = is_live(context.store(), now_ms).await?;
     // No groups: `evaluate` judges what is collected, over the store.
-    let mut watch = Watch::start(context.watch_setup(Vec::new())?, now_ms).await?;
+    let mut watch = Watch::start(context.watch_setup(Vec::new())?, now_ms).await;
     let ticks = watch.collect(now_ms, !live).await?;
     let rows: Vec<ReadingRow> = ticks.iter().flat_map(|tick| tick.reading.rows()).collect();
     let errors = ticks.iter().map(|tick| &tick.reading).flat_map(|reading| {
         let members = reading.members.iter().flat_map(|member| &member.errors);
         members.chain(&reading.errors).map(|error| (reading.cluster.as_str(), error))
     });
-    Ok(summary(&rows).with_errors(errors.map(said)))
+    Ok(summary(&rows).with_errors(distinct(errors)))
 }
 
 fn summary(rows: &[ReadingRow]) -> Summary {
@@ -53,6 +54,19 @@ fn summary(rows: &[ReadingRow]) -> Summary {
     Summary::new(format!("{} cluster(s), {up} of {} member(s) answered", clusters.len(), rows.len()))
 }
 
-fn said((cluster, error): (&str, &ReadingError)) -> String {
-    format!("{cluster}: {}", error.message)
+/// One cause fails many calls of one member: it is said once, with the calls.
+fn distinct<'a>(errors: impl Iterator<Item = (&'a str, &'a ReadingError)>) -> Vec<String> {
+    let mut causes: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+    for (cluster, error) in errors {
+        let calls = error.during.as_str();
+        let message = error.message.strip_prefix(calls).unwrap_or(&error.message).trim_start();
+        match causes.iter_mut().find(|(there, cause, _)| (*there, *cause) == (cluster, message)) {
+            Some((_, _, known)) if known.contains(&calls) => {}
+            Some((_, _, known)) => known.push(calls),
+            None => causes.push((cluster, message, vec![calls])),
+        }
+    }
+    let said =
+        |(cluster, cause, calls): (&str, &str, Vec<&str>)| format!("{cluster}: {} {cause}", calls.join(", "));
+    causes.into_iter().map(said).collect()
 }

@@ -13,6 +13,7 @@ pub const JOB: JobSpec = JobSpec {
     jitter: Duration::from_secs(120),
     catch_up: CatchUp::Once,
     on_change: false,
+    fails_open: false,
     timeout: Duration::from_secs(600),
     hosts: &[Host::Daemon, Host::Cli, Host::Lambda],
     run: |context| Box::pin(run(context)),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::model::chain;
 use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When};
 
 /// The `deliver` job.
@@ -12,6 +13,7 @@ pub const JOB: JobSpec = JobSpec {
     jitter: Duration::ZERO,
     catch_up: CatchUp::Once,
     on_change: true,
+    fails_open: true,
     timeout: Duration::from_secs(120),
     hosts: &[Host::Daemon, Host::Cli, Host::Lambda],
     run: |context| Box::pin(run(context)),
@@ -22,5 +24,5 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
     let text =
         format!("{} notification(s) accepted, {} undelivered", report.accepted.len(), report.undelivered);
     let failures = report.failures.iter().map(|failure| format!("{}: {}", failure.channel, failure.error));
-    Ok(Summary::new(text).with_errors(failures).with_errors(report.errors.iter().map(ToString::to_string)))
+    Ok(Summary::new(text).with_errors(failures).with_errors(report.errors.iter().map(|error| chain(error))))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::model::chain;
 use crate::rules::{self, Owner, RuleGroup, Scope};
 use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When};
 use crate::store::{events, readings, samples};
@@ -16,6 +17,7 @@ pub const JOB: JobSpec = JobSpec {
     jitter: Duration::ZERO,
     catch_up: CatchUp::Skip,
     on_change: false,
+    fails_open: true,
     timeout: Duration::from_secs(50),
     hosts: &[Host::Daemon, Host::Cli, Host::Lambda],
     run: |context| Box::pin(run(context)),
@@ -47,7 +49,7 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
     let text = format!("{} group(s), {} finding(s), {changed} transition(s)", groups.len(), judged.findings);
     Ok(Summary::new(text)
         .with_errors(judged.errors)
-        .with_errors(retired.errors.iter().map(ToString::to_string)))
+        .with_errors(retired.errors.iter().map(|error| chain(error))))
 }
 
 /// The configured clusters with the members of their newest reading.

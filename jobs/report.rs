@@ -14,6 +14,7 @@ pub const JOB: JobSpec = JobSpec {
     jitter: Duration::ZERO,
     catch_up: CatchUp::Once,
     on_change: true,
+    fails_open: false,
     timeout: Duration::from_secs(120),
     hosts: &[Host::Daemon, Host::Cli, Host::Lambda],
     run: |context| Box::pin(run(context)),

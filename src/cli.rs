@@ -167,7 +167,7 @@ fn explain(stop: &Stop) -> Exit {
             Exit::Usage
         }
         Stop::Failed(error) => {
-            output::error(format_args!("{error:#}"));
+            output::error(crate::model::chain(error.as_ref()));
             Exit::Failed
         }
     }
@@ -186,6 +186,7 @@ impl Global {
     fn load(&self, mut overrides: Overrides) -> Result<Config, Stop> {
         overrides.store_url.clone_from(&self.store);
         overrides.log.clone_from(&self.log);
+        overrides.known_jobs = Some(crate::jobs::ALL.iter().map(|job| job.name).collect());
         Ok(Config::load(self.config.as_deref(), &crate::config::process_environment(), overrides)?)
     }
 }

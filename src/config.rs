@@ -59,6 +59,8 @@ pub struct Overrides {
     pub cluster: Option<ClusterSetup>,
     /// The command works without any cluster.
     pub clusters_optional: bool,
+    /// The names that `[jobs.<name>]` may have; `None` takes any.
+    pub known_jobs: Option<Vec<&'static str>>,
     /// The command only reads the store: no secret is resolved, no certificate looked at, no channel opened.
     pub store_only: bool,
 }
@@ -82,8 +84,12 @@ impl Config {
     ) -> Result<Self, ConfigErrors> {
         let (source, text) = read(path)?;
         let mut document = Document::parse(&source, &text);
-        for (key, value) in environment::overrides(environment) {
-            document.set(&key, value);
+        // What a broken file seems to lack may be there once it is mended.
+        if !document.errors.is_empty() {
+            return Err(ConfigErrors(document.errors));
+        }
+        for (variable, key, value) in environment::overrides(environment) {
+            document.set(variable, &key, value);
         }
         let config = check::from_document(&mut document, path, environment, overrides);
         if document.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(document.errors)) }

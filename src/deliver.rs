@@ -8,7 +8,9 @@
 //! incident's and its group's transition are two creates; a crash between them loses nothing, as every sweep
 //! compares the incidents with what the groups have told. Claims only keep two processes from sending the
 //! same thing: when claims or receipts cannot be read or written, the notification is sent all the same.
+//! So is one whose transition itself cannot be committed: it waits in memory for the store to work again.
 
+mod attempt;
 mod breaker;
 mod channel;
 pub mod channels;
@@ -17,8 +19,9 @@ mod config;
 mod message;
 mod receipts;
 mod sweep;
+mod unsaved;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use channel::{Channel, SendError};
@@ -28,10 +31,11 @@ pub use message::{Message, payload};
 pub use receipts::{Receipt, ReceiptOutcome};
 pub use sweep::{Failure, SweepReport};
 
-use crate::alert::Routes;
+use crate::alert::{Group, Routes};
 use crate::model::Incident;
 use crate::store::{Store, Writer};
 use breaker::Breaker;
+use unsaved::{Settled, Unsaved};
 
 /// Why a commit or sweep could not do all it should.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,13 @@ pub struct Deliverer {
     /// The newest state of every incident with its number, as this process last saw it. Appending checks
     /// against the store, so an outdated entry costs a retry and never a wrong transition.
     known: Mutex<Option<BTreeMap<String, (u64, Incident)>>>,
+    /// The newest state of every group, as last read: what is told of while the store cannot be read.
+    known_groups: Mutex<BTreeMap<String, Group>>,
+    unsaved: Mutex<Unsaved>,
+    saving: tokio::sync::Mutex<()>,
+    settled: Mutex<Settled>,
+    /// Idempotency key and channel of what this process is sending right now.
+    in_flight: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl Deliverer {
@@ -62,7 +73,19 @@ impl Deliverer {
         channels: BTreeMap<String, Arc<dyn Channel>>,
         routes: Routes,
     ) -> Self {
-        Self { store, writer, channels, routes, breakers: Mutex::default(), known: Mutex::default() }
+        Self {
+            store,
+            writer,
+            channels,
+            routes,
+            breakers: Mutex::default(),
+            known: Mutex::default(),
+            known_groups: Mutex::default(),
+            unsaved: Mutex::default(),
+            saving: tokio::sync::Mutex::default(),
+            settled: Mutex::default(),
+            in_flight: Mutex::default(),
+        }
     }
 }
 

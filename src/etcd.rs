@@ -17,9 +17,10 @@ pub mod wire;
 
 pub use config::{AuthConfig, ClusterConfig, Login, TimeoutConfig, TlsConfig};
 pub use error::EtcdError;
-pub(crate) use error::{chain as causes, transport as explain_transport};
+pub(crate) use error::transport as explain_transport;
 pub use member::{Answer, Member};
 pub use pace::Pace;
+pub use tls::file_problems;
 
 /// Makes `ring` the process's TLS provider. Call it before the first connection; more calls do nothing.
 pub fn install_crypto_provider() {

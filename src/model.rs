@@ -6,6 +6,7 @@
 //! the Unix epoch (UTC).
 
 pub mod catalogue;
+mod cause;
 mod event;
 mod finding;
 mod incident;
@@ -21,6 +22,7 @@ mod secret;
 mod series;
 pub mod unit;
 
+pub use cause::chain;
 pub use event::{Event, EventKind, Severity};
 pub use finding::{Finding, FindingState};
 pub use incident::{Incident, IncidentState};

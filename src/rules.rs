@@ -39,5 +39,5 @@ pub use file::{RuleFileError, parse};
 pub use owner::{Owner, owner, selections};
 pub use packs::default_pack;
 pub use rule::{Rule, RuleGroup, RuleKind};
-pub use state::EvalState;
+pub use state::{Active, EvalState};
 pub use template::{Template, TemplateError};

@@ -95,7 +95,7 @@ pub enum AlertConfigError {
     Matcher { at: usize, source: MatchersError },
     #[error("alert.inhibit[{at}]: {source}")]
     Inhibit { at: usize, source: MatchersError },
-    #[error("alert.route[{at}] names the channel {channel:?}; configured are: {known}")]
+    #[error("alert.route[{at}] names the channel {channel:?}; {known}")]
     UnknownChannel { at: usize, channel: String, known: String },
     #[error("alert.route[{at}].channels is empty; name at least one channel")]
     NoChannel { at: usize },
@@ -154,7 +154,11 @@ impl Routes {
         for (at, route) in configs.iter().enumerate() {
             for channel in route.channels.iter().chain(&route.failover) {
                 if !channels.contains(channel) {
-                    let (channel, known) = (channel.clone(), channels.join(", "));
+                    let known = match channels {
+                        [] => "no channel is configured: add [channel.<name>]".to_owned(),
+                        known => format!("configured are: {}", known.join(", ")),
+                    };
+                    let channel = channel.clone();
                     errors.push(AlertConfigError::UnknownChannel { at, channel, known });
                 }
             }

@@ -135,7 +135,7 @@ fn unknown(stop: &Stop) -> Result<ExitCode, Stop> {
     let text = match stop {
         Stop::Config(errors) => errors.to_string(),
         Stop::Usage(message) => message.clone(),
-        Stop::Failed(error) => format!("{error:#}"),
+        Stop::Failed(error) => crate::model::chain(error.as_ref()),
     };
     output::line(format_args!("ETCD UNKNOWN - {}", text.replace('\n', "; ")));
     Ok(ExitCode::from(Nagios::Unknown as u8))

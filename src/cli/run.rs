@@ -70,6 +70,9 @@ impl Run {
     }
 
     async fn daemon(&self, services: Arc<Services>) -> Result<ExitCode, Stop> {
+        if services.config.jobs.is_enabled("watch") {
+            services.check_store().await?;
+        }
         say_hello(&services.config);
         if let Some(address) = self.serve {
             let server = site_server::bind(services.store.clone(), address).await?;

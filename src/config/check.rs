@@ -9,7 +9,7 @@ use super::{
 };
 use crate::alert::{AlertConfig, Routes};
 use crate::deliver::{Channel, ChannelConfig};
-use crate::etcd::{ClusterConfig, Login};
+use crate::etcd::{ClusterConfig, EtcdError, Login};
 use crate::model::{ClusterName, CronSchedule};
 use crate::rules::{self, RuleGroup, RuleKind};
 
@@ -24,6 +24,7 @@ pub(super) fn from_document(
 ) -> Config {
     let mut warnings = Vec::new();
     let store_only = overrides.store_only;
+    let jobs = jobs(document, overrides.known_jobs.as_deref());
     let clusters = if store_only {
         named_clusters(document)
     } else {
@@ -42,7 +43,7 @@ pub(super) fn from_document(
         channels,
         report: document.section("report"),
         query: document.section("query"),
-        jobs: jobs(document),
+        jobs,
         log: document.section("log"),
         warnings,
     };
@@ -55,6 +56,9 @@ pub(super) fn from_document(
     document.finish(&SECTIONS);
     if let Some(url) = overrides.store_url {
         config.store.url = url;
+    }
+    if let Some(problem) = config.store.url_problem() {
+        document.error_at(None, "store.url", format!("{:?}: {problem}", config.store.url));
     }
     if let Some(filter) = overrides.log {
         config.log.filter = filter;
@@ -69,15 +73,17 @@ fn clusters(
     command_line: Option<ClusterSetup>,
     optional: bool,
 ) -> Vec<ClusterSetup> {
-    let mut seen: BTreeSet<ClusterName> = BTreeSet::new();
+    let mut seen: BTreeMap<ClusterName, Option<usize>> = BTreeMap::new();
     let mut setups = Vec::new();
     let scrape = crate::probe::ScrapeConfig::default();
     let failed_before = document.errors.len();
     let configured: Vec<(Option<usize>, ClusterConfig)> = document.elements("cluster");
     for (line, config) in configured {
         let key = format!("cluster {:?}", config.name.as_str());
-        if !seen.insert(config.name.clone()) {
-            document.error_at(line, &key, "there are two clusters of this name");
+        if let Some(first) = seen.insert(config.name.clone(), line) {
+            let at = first.map(|line| format!(", the other in line {line}")).unwrap_or_default();
+            let message = format!("there are two clusters of this name{at}; a name keys the history");
+            document.error_at(line, &format!("{key}: name"), message);
         }
         let login = match login(&config, environment) {
             Ok(login) => login,
@@ -92,12 +98,15 @@ fn clusters(
         }
         match setup.prober(&scrape, &Default::default()) {
             Ok(_) => setups.push(setup),
-            Err(error) => document.error_at(line, "cluster", error.to_string()),
+            Err(EtcdError::Config { key: part, problem, .. }) => {
+                document.error_at(line, &format!("{key}: {part}"), problem);
+            }
+            Err(error) => document.error_at(line, &key, error.to_string()),
         }
     }
     if let Some(setup) = command_line {
         let name = setup.config.name.as_str();
-        if seen.contains(&setup.config.name) {
+        if seen.contains_key(&setup.config.name) {
             document.error_at(None, "--cluster", format!("the file has a cluster {name:?} already"));
         }
         for (part, message) in setup.file_problems() {
@@ -235,9 +244,13 @@ fn read_rules(document: &mut Document<'_>, path: &PathBuf, groups: &mut Vec<Rule
     }
 }
 
-fn jobs(document: &mut Document<'_>) -> JobsConfig {
+fn jobs(document: &mut Document<'_>, known: Option<&[&str]>) -> JobsConfig {
     let mut jobs = JobsConfig::default();
     for (name, line, job) in document.named::<JobConfig>("jobs") {
+        if let Some(known) = known.filter(|known| !known.contains(&name.as_str())) {
+            let message = format!("there is no such job; there are {}", known.join(", "));
+            document.error_at(line, &format!("jobs.{name}"), message);
+        }
         if let Some(expression) = &job.schedule
             && let Err(error) = CronSchedule::parse(expression)
         {

@@ -1,9 +1,8 @@
 //! A configured cluster, ready to connect: its login resolved, its files looked at.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use crate::etcd::{ClusterConfig, EtcdError, Login};
+use crate::etcd::{self, ClusterConfig, EtcdError, Login};
 use crate::probe::{Prober, ScrapeConfig, SeriesPool};
 
 /// How a cluster is reached, with its secret.
@@ -24,26 +23,11 @@ impl ClusterSetup {
 
     /// What is wrong with the files it names, as (key, message): found at start, not at the first call.
     pub fn file_problems(&self) -> Vec<(&'static str, String)> {
-        let Some(tls) = &self.config.tls else { return Vec::new() };
-        let files = [
-            ("tls.ca", &tls.ca, "CERTIFICATE"),
-            ("tls.cert", &tls.cert, "CERTIFICATE"),
-            ("tls.key", &tls.key, "PRIVATE KEY"),
-        ];
-        let problem = |(key, path, kind): (&'static str, &Option<std::path::PathBuf>, &str)| {
-            pem_problem(path.as_deref()?, kind).map(|problem| (key, problem))
+        let problems = self.config.tls.as_ref().map(etcd::file_problems).unwrap_or_default();
+        let said = |problem| match problem {
+            EtcdError::TlsFile { key, path, problem } => (key, format!("{} {problem}", path.display())),
+            other => ("tls", other.to_string()),
         };
-        files.into_iter().filter_map(problem).collect()
-    }
-}
-
-fn pem_problem(path: &Path, kind: &str) -> Option<String> {
-    match std::fs::read(path) {
-        Err(error) => Some(format!("{} cannot be read: {error}", path.display())),
-        Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes);
-            let there = text.lines().any(|line| line.starts_with("-----BEGIN ") && line.contains(kind));
-            (!there).then(|| format!("{} holds no PEM {kind}", path.display()))
-        }
+        problems.into_iter().map(said).collect()
     }
 }

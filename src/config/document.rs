@@ -52,6 +52,8 @@ pub struct Document<'i> {
     source: String,
     text: &'i str,
     table: DeTable<'i>,
+    /// The dotted keys that the environment set, with their variables' names.
+    from_environment: Vec<(String, String)>,
     pub errors: Vec<ConfigError>,
 }
 
@@ -60,34 +62,32 @@ impl<'i> Document<'i> {
     pub fn parse(source: &str, text: &'i str) -> Self {
         let (table, syntax) = DeTable::parse_recoverable(text);
         let table = table.into_inner();
-        let mut document = Self { source: source.to_owned(), text, table, errors: Vec::new() };
+        let mut document =
+            Self { source: source.to_owned(), text, table, from_environment: Vec::new(), errors: Vec::new() };
         for error in syntax {
             document.report(error.span().map(|span| span.start), "", error.message());
         }
         document
     }
 
-    /// Sets `path` to the value that `text` spells: a TOML value where it parses as one, else a string.
-    /// Environment variables come in this way.
-    pub fn set(&mut self, path: &[String], text: &'i str) {
+    /// Sets `path` to the value that the environment `variable` spells: a TOML value where it parses as one,
+    /// else a string.
+    pub fn set(&mut self, variable: &str, path: &[String], text: &'i str) {
         let parsed = DeValue::parse(text).map(Spanned::into_inner).ok();
         let value = match parsed {
             Some(value) if !matches!(value, DeValue::Datetime(_)) => value,
             _ => DeValue::String(text.into()),
         };
         let Some((last, parents)) = path.split_last() else { return };
+        self.from_environment.push((path.join("."), variable.to_owned()));
         let mut table = &mut self.table;
         for name in parents {
             let slot = table
                 .entry(Spanned::new(0..0, DeString::from(name.clone())))
                 .or_insert_with(|| Spanned::new(0..0, DeValue::Table(DeTable::new())));
             let DeValue::Table(inner) = slot.get_mut() else {
-                self.errors.push(ConfigError {
-                    source: "environment".to_owned(),
-                    line: None,
-                    key: path.join("."),
-                    message: format!("{name} is not a table, so nothing can be set inside it"),
-                });
+                let message = format!("{name} is not a table, so nothing can be set inside it");
+                self.environment_error(variable, path.join("."), message);
                 return;
             };
             table = inner;
@@ -165,14 +165,31 @@ impl<'i> Document<'i> {
 
     fn typed<T: DeserializeOwned>(&mut self, key: &str, value: Spanned<DeValue<'i>>) -> Option<T> {
         let start = value.span().start;
-        match T::deserialize(value.into_deserializer()) {
-            Ok(value) => Some(value),
-            Err(error) => {
-                let at = error.span().map_or(start, |span| if span.end == 0 { start } else { span.start });
-                self.report(Some(at), key, error.message());
-                None
-            }
+        let mut places = Vec::new();
+        nested(key, &value, &mut places);
+        let error = match T::deserialize(value.into_deserializer()) {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        // What the environment set has no place in the file.
+        let at = error.span().filter(|span| span.end > 0).map(|span| span.start);
+        let prefix = format!("{key}.");
+        let set = self.from_environment.iter().find(|(set, _)| at.is_none() && set.starts_with(&prefix));
+        if let Some((set, variable)) = set.cloned() {
+            self.environment_error(&variable, set, error.message().replace('\n', " "));
+            return None;
         }
+        let at = at.unwrap_or(start);
+        // Containers come before what they hold.
+        let innermost = places.into_iter().rev().find(|(span, _)| span.contains(&at));
+        let key = innermost.map_or_else(|| key.to_owned(), |(_, key)| key);
+        self.report(Some(at), &key, error.message());
+        None
+    }
+
+    fn environment_error(&mut self, variable: &str, key: String, message: String) {
+        let source = format!("environment variable {variable}");
+        self.errors.push(ConfigError { source, line: None, key, message });
     }
 
     fn report(&mut self, at: Option<usize>, key: &str, message: &str) {
@@ -183,6 +200,30 @@ impl<'i> Document<'i> {
     /// The line of a byte offset; offset 0 with no text before it is a value from the environment.
     fn line(&self, at: usize) -> Option<usize> {
         (!self.text.is_empty()).then(|| self.text.bytes().take(at).filter(|b| *b == b'\n').count() + 1)
+    }
+}
+
+/// Where the values inside `value` are in the text, with their dotted keys.
+fn nested(key: &str, value: &Spanned<DeValue<'_>>, places: &mut Vec<(std::ops::Range<usize>, String)>) {
+    match value.get_ref() {
+        DeValue::Table(table) => {
+            for (name, value) in table {
+                let key = format!("{key}.{}", name.get_ref());
+                // A table's own span is its header line, which names it already.
+                if !matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)) {
+                    places.push((value.span(), key.clone()));
+                }
+                nested(&key, value, places);
+            }
+        }
+        DeValue::Array(array) => {
+            for (n, value) in array.iter().enumerate() {
+                let key = format!("{key}[{n}]");
+                places.push((value.span(), key.clone()));
+                nested(&key, value, places);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -210,18 +251,27 @@ mod tests {
         assert_eq!(c.len(), 1);
         let lines: Vec<(Option<usize>, &str)> =
             document.errors.iter().map(|e| (e.line, e.key.as_str())).collect();
-        assert_eq!(lines, [(Some(2), "a"), (Some(4), "b"), (Some(8), "c[1]"), (Some(9), "d")]);
+        assert_eq!(lines, [(Some(2), "a.max-size"), (Some(4), "b"), (Some(8), "c[1].name"), (Some(9), "d")]);
         assert!(document.errors[1].to_string().contains("etcd-monitor.toml:4: b: unknown field `max-sice`"));
     }
 
     #[test]
     fn the_environment_sets_typed_values() {
         let mut document = Document::parse("f.toml", "[a]\nmax-size = 1\n");
-        document.set(&["a".into(), "max-size".into()], "7");
-        document.set(&["a".into(), "name".into()], "plain text: not TOML");
+        document.set("V", &["a".into(), "max-size".into()], "7");
+        document.set("W", &["a".into(), "name".into()], "plain text: not TOML");
         let a: Section = document.section("a");
         assert_eq!(a, Section { max_size: 7, name: "plain text: not TOML".into() });
         assert!(document.errors.is_empty());
+    }
+
+    #[test]
+    fn a_wrong_value_of_the_environment_names_its_variable() {
+        let mut document = Document::parse("f.toml", "[a]\nname = 'n'\n");
+        document.set("ETCD_MONITOR__A__MAX_SIZE", &["a".into(), "max-size".into()], "much");
+        let _: Section = document.section("a");
+        let said = document.errors[0].to_string();
+        assert!(said.starts_with("environment variable ETCD_MONITOR__A__MAX_SIZE: a.max-size: "), "{said}");
     }
 
     #[test]

@@ -15,13 +15,15 @@ pub fn process_environment() -> Environment {
         .collect()
 }
 
-/// The overrides in `environment` as key paths: `__` separates, `_` becomes `-`, case is lowered.
-pub fn overrides(environment: &Environment) -> Vec<(Vec<String>, &str)> {
-    let named = environment.iter().filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?, value)));
+/// The overrides in `environment`: the variable, its key path (`__` separates, `_` becomes `-`, case is
+/// lowered), the value.
+pub fn overrides(environment: &Environment) -> Vec<(&str, Vec<String>, &str)> {
+    let named =
+        environment.iter().filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)));
     named
-        .map(|(name, value)| {
+        .map(|(variable, name, value)| {
             let path = name.split("__").map(|part| part.to_lowercase().replace('_', "-")).collect();
-            (path, value.as_str())
+            (variable.as_str(), path, value.as_str())
         })
         .collect()
 }
@@ -37,6 +39,7 @@ mod tests {
             ("ETCD_MONITOR_CONFIG".to_owned(), "x".to_owned()),
             ("HOME".to_owned(), "/".to_owned()),
         ]);
-        assert_eq!(overrides(&environment), [(vec!["store".to_owned(), "max-size".to_owned()], "2GiB")]);
+        let path = vec!["store".to_owned(), "max-size".to_owned()];
+        assert_eq!(overrides(&environment), [("ETCD_MONITOR__STORE__MAX_SIZE", path, "2GiB")]);
     }
 }

@@ -15,6 +15,9 @@ pub enum SendError {
     /// The other side will not take this message however often it is sent.
     #[error("refused: {reason}")]
     Permanent { reason: String },
+    /// Too old to be of use; it will not be tried again.
+    #[error("given up: no try was accepted within {hours} h")]
+    Expired { hours: i64 },
 }
 
 /// A way to reach people.

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::unsaved::Transition;
 use super::{DeliverError, Deliverer, lock};
-use crate::alert::{Observation, event_of, group, incident};
+use crate::alert::{Group, Observation, event_of, group, incident};
 use crate::model::{Event, Finding, Incident};
 use crate::rules::{Absence, Completeness, Evaluation, RuleGroup, Scope, absence};
 use crate::store::key::{Prefix, SequenceKey};
@@ -27,8 +28,8 @@ pub(super) type Known = BTreeMap<String, (u64, Incident)>;
 
 impl Deliverer {
     /// Turns one evaluation of `rules` into transitions. Nothing is read from or written to the store when
-    /// nothing changed. Failures are in the result: what could not be committed is tried at the next
-    /// evaluation, which finds the same.
+    /// nothing changed. Failures are in the result: what could not be committed counts all the same, and is
+    /// committed once the store can be written.
     pub async fn commit(
         &self,
         rules: &RuleGroup,
@@ -38,13 +39,8 @@ impl Deliverer {
         now_ms: i64,
     ) -> Committed {
         let mut committed = Committed::default();
-        let known = match self.known().await {
-            Ok(known) => known,
-            Err(error) => {
-                committed.errors.push(error);
-                return committed;
-            }
-        };
+        self.save(&mut committed.errors).await;
+        let known = self.known(&mut committed.errors).await;
         let mut found: BTreeSet<String> = BTreeSet::new();
         for finding in &evaluation.findings {
             found.insert(finding.fingerprint());
@@ -68,7 +64,7 @@ impl Deliverer {
             self.observe(&missed.fingerprint, &known, now_ms, &mut committed, judge).await;
         }
         if !committed.transitions.is_empty() {
-            committed.errors.extend(self.regroup(now_ms).await.err());
+            self.regroup(now_ms, &mut committed.errors).await;
         }
         committed.events = committed.transitions.iter().filter_map(event_of).collect();
         committed
@@ -77,22 +73,17 @@ impl Deliverer {
     /// Resolves the incidents of rule groups that are no longer configured.
     pub async fn retire(&self, groups: &BTreeSet<String>, now_ms: i64) -> Committed {
         let mut committed = Committed::default();
-        match self.known().await {
-            Err(error) => committed.errors.push(error),
-            Ok(known) => {
-                let orphans = known
-                    .values()
-                    .filter(|(_, incident)| incident.state.is_active() && !groups.contains(&incident.group));
-                for (_, orphan) in orphans {
-                    let removed = |_: Option<&Incident>| {
-                        Observation::Removed(format!("rule group {} removed", orphan.group))
-                    };
-                    self.observe(&orphan.fingerprint, &known, now_ms, &mut committed, removed).await;
-                }
-            }
+        let known = self.known(&mut committed.errors).await;
+        let orphans = known
+            .values()
+            .filter(|(_, incident)| incident.state.is_active() && !groups.contains(&incident.group));
+        for (_, orphan) in orphans {
+            let removed =
+                |_: Option<&Incident>| Observation::Removed(format!("rule group {} removed", orphan.group));
+            self.observe(&orphan.fingerprint, &known, now_ms, &mut committed, removed).await;
         }
         if !committed.transitions.is_empty() {
-            committed.errors.extend(self.regroup(now_ms).await.err());
+            self.regroup(now_ms, &mut committed.errors).await;
         }
         committed.events = committed.transitions.iter().filter_map(event_of).collect();
         committed
@@ -134,29 +125,38 @@ impl Deliverer {
         let mut newest = known.get(fingerprint).cloned();
         for _ in 0..TRIES {
             let (number, previous) = newest.as_ref().map_or((0, None), |(n, incident)| (*n, Some(incident)));
-            let Some(next) = incident::step(previous, &observation(previous), now_ms) else { break };
+            let Some(next) = incident::step(previous, &observation(previous), now_ms) else { return };
             let number = number.saturating_add(1);
-            match sequence::append(&self.store, &sequence, number, &next, &self.writer).await {
-                Ok(Appended::Won) => {
-                    self.remember(number, &next);
-                    committed.transitions.push(next);
-                    return;
-                }
-                Ok(Appended::Lost(there)) => {
+            let waits = lock(&self.unsaved).holds(&sequence);
+            let appended = match waits {
+                true => None,
+                false => Some(sequence::append(&self.store, &sequence, number, &next, &self.writer).await),
+            };
+            match appended {
+                Some(Ok(Appended::Won)) => {}
+                Some(Ok(Appended::Lost(there))) => {
                     newest = there;
                     if let Some((number, incident)) = &newest {
                         self.remember(*number, incident);
                     }
+                    continue;
                 }
-                Err(source) => {
-                    let key = sequence.prefix().as_str().to_owned();
-                    committed.errors.push(DeliverError::Store { what: "commit incident", key, source });
-                    // It may be there all the same.
-                    *lock(&self.known) = None;
-                    return;
+                failed @ (None | Some(Err(_))) => {
+                    if let Some(Err(source)) = failed {
+                        committed.errors.push(store_error(
+                            "commit incident",
+                            sequence.prefix().as_str(),
+                            source,
+                        ));
+                    }
+                    lock(&self.unsaved).push(Transition::Incident(number, next.clone()));
                 }
             }
+            self.remember(number, &next);
+            committed.transitions.push(next);
+            return;
         }
+        committed.errors.push(DeliverError::Contended { fingerprint: fingerprint.to_owned() });
     }
 
     fn remember(&self, number: u64, incident: &Incident) {
@@ -165,11 +165,18 @@ impl Deliverer {
         }
     }
 
-    async fn known(&self) -> Result<Known, DeliverError> {
+    /// The incidents as last seen. When they were never read and cannot be, there are none: then what is
+    /// found counts as new, and is told rather twice than not at all.
+    async fn known(&self, errors: &mut Vec<DeliverError>) -> Known {
         let known = lock(&self.known).clone();
         match known {
-            Some(known) => Ok(known),
-            None => self.reload().await,
+            Some(known) => known,
+            None => self.reload().await.unwrap_or_else(|error| {
+                errors.push(error);
+                let mut known = Known::new();
+                lock(&self.unsaved).over_incidents(&mut known);
+                known
+            }),
         }
     }
 
@@ -177,20 +184,21 @@ impl Deliverer {
         let incidents = sequence::all_latest::<Incident>(&self.store, &Prefix::incidents())
             .await
             .map_err(|source| store_error("read", Prefix::incidents().as_str(), source))?;
-        let known: Known = incidents
+        let mut known: Known = incidents
             .into_iter()
             .map(|(_, number, incident)| (incident.fingerprint.clone(), (number, incident)))
             .collect();
+        lock(&self.unsaved).over_incidents(&mut known);
         *lock(&self.known) = Some(known.clone());
         Ok(known)
     }
 
     /// Appends a transition to every group that has something to tell. Races are lost silently: the winner
     /// computed the same from the same incidents, or the next sweep finds what is missing.
-    pub(super) async fn regroup(&self, now_ms: i64) -> Result<(), DeliverError> {
-        let known = self.known().await?;
+    pub(super) async fn regroup(&self, now_ms: i64, errors: &mut Vec<DeliverError>) {
+        let known = self.known(errors).await;
         let all: Vec<&Incident> = known.values().map(|(_, incident)| incident).collect();
-        let groups = self.groups().await?;
+        let groups = self.groups(errors).await;
         let mut members: BTreeMap<String, Vec<&Incident>> = BTreeMap::new();
         for incident in &all {
             for route in self.routes.of(&incident.labels) {
@@ -204,21 +212,40 @@ impl Deliverer {
             });
             let Some(route) = route else { continue };
             let step = group::step(previous, route, &members, &all, &self.routes.inhibit, now_ms);
-            let Some(next) = step else { continue };
-            let sequence = SequenceKey::group(&key);
-            sequence::append(&self.store, &sequence, next.number, &next, &self.writer)
-                .await
-                .map_err(|source| store_error("commit group", sequence.prefix().as_str(), source))?;
+            if let Some(next) = step {
+                self.append_group(next, errors).await;
+            }
         }
-        Ok(())
     }
 
-    /// The newest state of every group, by key.
-    pub(super) async fn groups(&self) -> Result<BTreeMap<String, group::Group>, DeliverError> {
-        let groups = sequence::all_latest::<group::Group>(&self.store, &Prefix::groups())
-            .await
-            .map_err(|source| store_error("read", Prefix::groups().as_str(), source))?;
-        Ok(groups.into_iter().map(|(_, _, group)| (group.key.clone(), group)).collect())
+    async fn append_group(&self, next: Group, errors: &mut Vec<DeliverError>) {
+        let sequence = SequenceKey::group(&next.key);
+        let waits = lock(&self.unsaved).holds(&sequence);
+        if !waits {
+            match sequence::append(&self.store, &sequence, next.number, &next, &self.writer).await {
+                Ok(Appended::Lost(_)) => return,
+                Ok(Appended::Won) => {
+                    lock(&self.known_groups).insert(next.key.clone(), next);
+                    return;
+                }
+                Err(source) => errors.push(store_error("commit group", sequence.prefix().as_str(), source)),
+            }
+        }
+        lock(&self.unsaved).push(Transition::Group(next));
+    }
+
+    /// The newest state of every group, by key; as last read where they cannot be read now.
+    pub(super) async fn groups(&self, errors: &mut Vec<DeliverError>) -> BTreeMap<String, Group> {
+        match sequence::all_latest::<Group>(&self.store, &Prefix::groups()).await {
+            Ok(groups) => {
+                *lock(&self.known_groups) =
+                    groups.into_iter().map(|(_, _, group)| (group.key.clone(), group)).collect();
+            }
+            Err(source) => errors.push(store_error("read", Prefix::groups().as_str(), source)),
+        }
+        let mut groups = lock(&self.known_groups).clone();
+        lock(&self.unsaved).over_groups(&mut groups);
+        groups
     }
 }
 

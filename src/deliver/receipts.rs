@@ -15,6 +15,8 @@ pub enum ReceiptOutcome {
     Accepted,
     /// The other side will never take it; later notifications of the channel go on.
     Refused,
+    /// No try was accepted while the news was news.
+    Expired,
 }
 
 /// The end of one notification.

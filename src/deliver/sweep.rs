@@ -1,13 +1,16 @@
-//! Sending everything that has no receipt.
+//! Sending everything that has no receipt: what is open, in which order, and when to give up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::future::join_all;
+use tokio::time::Instant;
 
+use super::attempt::Attempt;
 use super::commit::store_error;
-use super::receipts::{self, Receipt, ReceiptOutcome, Receipts};
-use super::{Channel, DeliverError, Deliverer, Message, SendError, lock};
+use super::receipts::{ReceiptOutcome, Receipts};
+use super::{DeliverError, Deliverer, SendError, lock};
 use crate::alert::{Group, Notification};
 use crate::model::Severity;
 use crate::store::key::SequenceKey;
@@ -17,11 +20,20 @@ use crate::store::key::SequenceKey;
 pub struct SweepReport {
     /// Idempotency key and channel of each notification that was accepted now.
     pub accepted: Vec<(String, String)>,
-    /// Refused for good, or failed for now.
+    /// Refused for good, failed for now, or given up.
     pub failures: Vec<Failure>,
     /// Notifications without a receipt after the sweep, failed ones among them.
     pub undelivered: usize,
     pub errors: Vec<DeliverError>,
+}
+
+impl SweepReport {
+    fn add(&mut self, other: Self) {
+        self.accepted.extend(other.accepted);
+        self.failures.extend(other.failures);
+        self.undelivered = self.undelivered.saturating_add(other.undelivered);
+        self.errors.extend(other.errors);
+    }
 }
 
 /// A notification that a channel did not take.
@@ -32,71 +44,97 @@ pub struct Failure {
     pub error: SendError,
 }
 
-/// Transitions older than this are history: nobody is told of yesterday's end of an alert.
+/// Transitions older than this are history: nobody is told of yesterday's end of an alert. That they were
+/// not told is.
 const EXPIRED_MS: i64 = 86_400_000;
-/// Tries within one claim, the first included.
-const TRIES: usize = 3;
-/// The longest wait that one sweep grants a channel; a longer wish opens its breaker instead.
-const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Superseded transitions older than this are not looked for: the retention of state is about to take their
+/// receipts (7 days at the least), and a missing receipt would mean nothing.
+const FORGOTTEN_MS: i64 = 6 * 86_400_000;
+/// How long one sweep goes on with one channel; what is left is the next sweep's.
+const CHANNEL_BUDGET: Duration = Duration::from_secs(60);
+
+/// A transition whose notifications are not all done with.
+struct Open {
+    group: Group,
+    receipts: Receipts,
+}
 
 impl Deliverer {
-    /// Appends the group transitions that a crash or an interval held back, then sends what has no receipt,
-    /// per channel in the order of the transitions.
+    /// Appends the group transitions that a crash or an interval held back, then sends what has no receipt:
+    /// all channels at once, within a channel critical groups first and in the order of the transitions.
     pub async fn sweep(&self, now_ms: i64) -> SweepReport {
         let mut report = SweepReport::default();
-        if let Err(error) = self.reload().await {
-            report.errors.push(error);
+        self.save(&mut report.errors).await;
+        // A store that just failed is not asked again: what is known in memory is told now.
+        if report.errors.is_empty() {
+            report.errors.extend(self.reload().await.err());
         }
-        report.errors.extend(self.regroup(now_ms).await.err());
-        let groups = match self.groups().await {
-            Ok(groups) => groups,
-            Err(error) => {
-                report.errors.push(error);
-                return report;
-            }
-        };
-        for newest in groups.into_values() {
-            let mut stuck: BTreeSet<String> = BTreeSet::new();
-            for (group, receipts) in self.open_transitions(newest, now_ms, &mut report).await {
-                for notification in &group.notifications {
-                    let channel = &notification.channel;
-                    if receipts.has(&group, channel) {
-                        continue;
-                    }
-                    // Order within a channel: an end is not told before its beginning.
-                    if stuck.contains(channel)
-                        || !self.deliver(&group, notification, &receipts, now_ms, &mut report).await
-                    {
-                        stuck.insert(channel.clone());
-                        report.undelivered = report.undelivered.saturating_add(1);
-                    }
+        self.regroup(now_ms, &mut report.errors).await;
+        let mut stories = Vec::new();
+        let mut looked_at = BTreeSet::new();
+        for newest in self.groups(&mut report.errors).await.into_values() {
+            looked_at.extend(newest.notifications.iter().map(|n| n.idempotency_key.clone()));
+            stories.push(self.open_transitions(newest, now_ms, &mut report).await);
+        }
+        stories.sort_by_key(|story| {
+            let urgent = story.iter().any(|open| open.group.severity == Severity::Critical);
+            (!urgent, story.first().map_or(i64::MAX, |open| open.group.changed_ms))
+        });
+        let mut channels: BTreeMap<String, Vec<(Arc<Open>, Notification)>> = BTreeMap::new();
+        for open in stories.into_iter().flatten() {
+            let open = Arc::new(open);
+            for notification in &open.group.notifications {
+                looked_at.insert(notification.idempotency_key.clone());
+                if !open.receipts.has(&open.group, &notification.channel) {
+                    let queue = channels.entry(notification.channel.clone()).or_default();
+                    queue.push((Arc::clone(&open), notification.clone()));
                 }
+            }
+        }
+        let parts = channels.into_values().map(|queue| self.sweep_channel(queue, now_ms));
+        join_all(parts).await.into_iter().for_each(|part| report.add(part));
+        lock(&self.settled).retain(&looked_at);
+        report
+    }
+
+    /// The notifications of one channel, one after the other.
+    async fn sweep_channel(&self, queue: Vec<(Arc<Open>, Notification)>, now_ms: i64) -> SweepReport {
+        let mut report = SweepReport::default();
+        let deadline = Instant::now() + CHANNEL_BUDGET;
+        let mut stuck: BTreeSet<&str> = BTreeSet::new();
+        for (open, notification) in &queue {
+            let (group, receipts) = (&open.group, &open.receipts);
+            // Order within a group: an end is not told before its beginning.
+            let done = Instant::now() < deadline
+                && !stuck.contains(group.key.as_str())
+                && self.deliver(group, notification, receipts, now_ms, &mut report).await;
+            if !done {
+                stuck.insert(&group.key);
+                report.undelivered = report.undelivered.saturating_add(1);
             }
         }
         report
     }
 
     /// The transitions with notifications to send, oldest first: back from the newest one to the first that
-    /// is complete or expired.
-    async fn open_transitions(
-        &self,
-        newest: Group,
-        now_ms: i64,
-        report: &mut SweepReport,
-    ) -> Vec<(Group, Receipts)> {
+    /// is complete.
+    async fn open_transitions(&self, newest: Group, now_ms: i64, report: &mut SweepReport) -> Vec<Open> {
         let sequence = SequenceKey::group(&newest.key);
-        let mut open = Vec::new();
+        let (newest_number, mut open) = (newest.number, Vec::new());
         let mut next = Some(newest);
         while let Some(group) = next {
-            if now_ms.saturating_sub(group.changed_ms) > EXPIRED_MS {
+            let age_ms = now_ms.saturating_sub(group.changed_ms);
+            if age_ms > FORGOTTEN_MS && group.number != newest_number {
                 break;
             }
-            let receipts = match Receipts::of(&self.store, &group).await {
+            let receipts = match self.receipts_of(&group).await {
                 Ok(receipts) => receipts,
                 // Fail open: rather twice than not at all. What is older stays for another sweep.
-                Err(source) => {
-                    report.errors.push(store_error("read receipts of", &group.key, source));
-                    open.push((group, Receipts::none()));
+                Err(error) => {
+                    report.errors.push(error);
+                    if age_ms <= EXPIRED_MS {
+                        open.push(Open { group, receipts: Receipts::none() });
+                    }
                     break;
                 }
             };
@@ -105,11 +143,47 @@ impl Deliverer {
                 break;
             }
             let before = group.number.saturating_sub(1);
-            open.push((group, receipts));
+            let found = Open { group, receipts };
+            if age_ms > EXPIRED_MS {
+                self.give_up(&found, now_ms, report).await;
+            } else {
+                open.push(found);
+            }
             next = if before == 0 { None } else { self.transition(&sequence, before, report).await };
         }
         open.reverse();
         open
+    }
+
+    async fn receipts_of(&self, group: &Group) -> Result<Receipts, DeliverError> {
+        // What is not in the store yet has no receipts there.
+        if lock(&self.unsaved).group(&group.key, group.number).is_some() {
+            return Ok(Receipts::none());
+        }
+        let receipts = Receipts::of(&self.store, group).await;
+        let receipts = receipts.map_err(|source| store_error("read receipts of", &group.key, source))?;
+        let mut settled = lock(&self.settled);
+        for notification in group.notifications.iter().filter(|n| receipts.has(group, &n.channel)) {
+            settled.stored(&notification.idempotency_key, &notification.channel);
+        }
+        Ok(receipts)
+    }
+
+    /// Says of each notification that nobody took in time that it never will be sent.
+    async fn give_up(&self, open: &Open, now_ms: i64, report: &mut SweepReport) {
+        let hours = EXPIRED_MS / 3_600_000;
+        for notification in &open.group.notifications {
+            let (channel, key) = (&notification.channel, &notification.idempotency_key);
+            let settled = lock(&self.settled).has(key, channel);
+            if settled || open.receipts.has(&open.group, channel) {
+                continue;
+            }
+            let error = SendError::Expired { hours };
+            let reason = Some(error.to_string());
+            report.failures.push(Failure { channel: channel.clone(), idempotency_key: key.clone(), error });
+            let receipt = self.receipt(ReceiptOutcome::Expired, key, channel, now_ms, reason);
+            self.settle(&open.group, receipt, report).await;
+        }
     }
 
     async fn transition(
@@ -118,6 +192,10 @@ impl Deliverer {
         number: u64,
         report: &mut SweepReport,
     ) -> Option<Group> {
+        let waiting = lock(&self.unsaved).group_in(sequence, number);
+        if waiting.is_some() {
+            return waiting;
+        }
         match crate::store::sequence::at(&self.store, sequence, number).await {
             Ok(group) => group,
             Err(source) => {
@@ -153,114 +231,6 @@ impl Deliverer {
                 }
                 failed == Attempt::Refused
             }
-        }
-    }
-
-    async fn attempt(
-        &self,
-        group: &Group,
-        notification: &Notification,
-        name: &str,
-        now_ms: i64,
-        report: &mut SweepReport,
-    ) -> Attempt {
-        let key = &notification.idempotency_key;
-        let fail = |error| Failure { channel: name.to_owned(), idempotency_key: key.clone(), error };
-        let Some(channel) = self.channels.get(name) else {
-            let reason = "the channel is no longer configured".to_owned();
-            report.failures.push(fail(SendError::Permanent { reason }));
-            return Attempt::Failed;
-        };
-        if !lock(&self.breakers).entry(name.to_owned()).or_default().allows(now_ms) {
-            return Attempt::Failed;
-        }
-        match receipts::claim(&self.store, &self.writer, group, name, now_ms).await {
-            Ok(true) => {}
-            Ok(false) => return Attempt::NotNow,
-            Err(source) => report.errors.push(store_error("claim a notification of", &group.key, source)),
-        }
-        let message = Message { group, channel: name, idempotency_key: key };
-        let sent = send(channel.as_ref(), &message).await;
-        self.note(name, &sent, now_ms);
-        let (outcome, reason, attempt) = match sent {
-            Ok(()) => {
-                report.accepted.push((key.clone(), name.to_owned()));
-                (ReceiptOutcome::Accepted, None, Attempt::Done)
-            }
-            Err(error @ SendError::Transient { .. }) => {
-                report.failures.push(fail(error));
-                return Attempt::Failed;
-            }
-            Err(error @ SendError::Permanent { .. }) => {
-                let reason = Some(error.to_string());
-                report.failures.push(fail(error));
-                (ReceiptOutcome::Refused, reason, Attempt::Refused)
-            }
-        };
-        let receipt = Receipt {
-            outcome,
-            channel: name.to_owned(),
-            idempotency_key: key.clone(),
-            at_ms: now_ms,
-            writer: self.writer.id().to_string(),
-            reason,
-        };
-        if let Err(source) = receipts::put(&self.store, group, &receipt).await {
-            report.errors.push(store_error("write a receipt of", &group.key, source));
-        }
-        attempt
-    }
-
-    fn note(&self, name: &str, sent: &Result<(), SendError>, now_ms: i64) {
-        let mut breakers = lock(&self.breakers);
-        let breaker = breakers.entry(name.to_owned()).or_default();
-        match sent {
-            Ok(()) | Err(SendError::Permanent { .. }) => breaker.succeeded(),
-            Err(SendError::Transient { retry_after, .. }) => {
-                let wait_ms = retry_after.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
-                breaker.failed(now_ms, wait_ms);
-            }
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Attempt {
-    Done,
-    /// Somebody else has the claim, or it is too early.
-    NotNow,
-    Failed,
-    Refused,
-}
-
-/// One message with its retries: a deadline for each try, full jitter between them, and the wait that the
-/// other side asks for.
-async fn send(channel: &dyn Channel, message: &Message<'_>) -> Result<(), SendError> {
-    let mut waits = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(300))
-        .with_max_delay(WAIT_MAX)
-        .with_max_times(TRIES.saturating_sub(1))
-        .with_jitter()
-        .build();
-    loop {
-        let sent = tokio::time::timeout(channel.timeout(), channel.send(message)).await;
-        let error = match sent {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error @ SendError::Permanent { .. })) => return Err(error),
-            Ok(Err(error)) => error,
-            Err(_) => SendError::Transient {
-                reason: format!("no answer within {} s", channel.timeout().as_secs_f32()),
-                retry_after: None,
-            },
-        };
-        let wished = match &error {
-            SendError::Transient { retry_after, .. } => *retry_after,
-            SendError::Permanent { .. } => None,
-        };
-        match (waits.next(), wished) {
-            (Some(wait), None) => tokio::time::sleep(wait).await,
-            (Some(wait), Some(wished)) if wished <= WAIT_MAX => tokio::time::sleep(wait.max(wished)).await,
-            _ => return Err(error),
         }
     }
 }

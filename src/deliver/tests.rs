@@ -196,3 +196,80 @@ async fn an_acknowledged_incident_is_found_by_the_start_of_its_id() {
     assert_eq!(acked.map(|incident| incident.state), Some(IncidentState::Acked));
     assert!(deliverer.acknowledge("zz", "ann", START_MS + 2).await.expect("in memory").is_none());
 }
+
+/// Never answers.
+struct Hanging;
+
+impl Channel for Hanging {
+    fn send<'a>(&'a self, _: &'a Message<'a>) -> BoxFuture<'a, Result<(), SendError>> {
+        futures::future::pending().boxed()
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+}
+
+/// Accepts, and knows when.
+struct Timed(Mutex<Vec<tokio::time::Instant>>);
+
+impl Channel for Timed {
+    fn send<'a>(&'a self, _: &'a Message<'a>) -> BoxFuture<'a, Result<(), SendError>> {
+        lock(&self.0).push(tokio::time::Instant::now());
+        futures::future::ready(Ok(())).boxed()
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_hangs_delays_no_other_and_has_an_end() {
+    let timed = Arc::new(Timed(Mutex::default()));
+    let names = ["a-hangs".to_owned(), "b-works".to_owned()];
+    let channels: BTreeMap<String, Arc<dyn Channel>> = BTreeMap::from([
+        (names[0].clone(), Arc::new(Hanging) as Arc<dyn Channel>),
+        (names[1].clone(), Arc::clone(&timed) as Arc<dyn Channel>),
+    ]);
+    let routes = Routes::new(&AlertConfig::default(), &names).expect("valid");
+    let deliverer = Deliverer::new(Store::in_memory(), Writer::new(START_MS, 7), channels, routes);
+    // Many groups, each with a message to both.
+    let mut evaluation = down();
+    for n in 0..20 {
+        let mut finding = evaluation.findings[0].clone();
+        let (alert, cluster) = (format!("Alert{n}"), format!("prod-{n}"));
+        let labels = [("alertname", alert.as_str()), ("cluster", &cluster), ("severity", "critical")];
+        finding.labels = Labels::from_pairs(labels);
+        evaluation.findings.push(finding);
+    }
+    commit(&deliverer, &evaluation, START_MS).await;
+    let began = tokio::time::Instant::now();
+    let report = deliverer.sweep(START_MS).await;
+    let sent = lock(&timed.0).clone();
+    assert_eq!((sent.len(), report.accepted.len(), report.undelivered), (21, 21, 21));
+    assert!(sent.iter().all(|at| at.duration_since(began) < Duration::from_secs(1)), "{sent:?}");
+    assert!(began.elapsed() < Duration::from_secs(110), "{:?} are too long for one channel", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_to_be_told_is_given_up_in_the_open_and_once() {
+    let (store, mail) = (Store::in_memory(), Script::failing((0..3).map(|_| transient())));
+    let deliverer = deliverer(&store, &[("mail", &mail)], "");
+    let fired = commit(&deliverer, &down(), START_MS).await.transitions.remove(0);
+    assert_eq!(deliverer.sweep(START_MS).await.undelivered, 1);
+    // A day without anybody who sweeps.
+    removed(&deliverer, START_MS + 86_400_000 + 60_000).await;
+    let late = deliverer.sweep(START_MS + 86_400_000 + 60_000).await;
+    let told: Vec<_> = late.failures.iter().map(|failure| failure.error.to_string()).collect();
+    assert_eq!(told, ["given up: no try was accepted within 24 h"], "{late:?}");
+    assert_eq!(mail.subjects(), ["[RESOLVED] EtcdMemberDown prod-eu-1 (critical)"], "news is told");
+    let routes = Routes::new(&AlertConfig::default(), &["mail".to_owned()]).expect("valid");
+    let group = routes.of(&fired.labels)[0].group_key(&fired);
+    let receipt = store.get(&crate::store::key::receipt(&group, 1, "mail")).await.expect("reads");
+    let receipt: Receipt = serde_json::from_slice(&receipt.expect("there")).expect("a receipt");
+    assert_eq!(receipt.outcome, ReceiptOutcome::Expired);
+    assert!(receipt.reason.is_some_and(|reason| reason.contains("24 h")));
+    let again = deliverer.sweep(START_MS + 86_400_000 + 120_000).await;
+    assert!(again.failures.is_empty() && again.undelivered == 0, "{again:?}");
+}

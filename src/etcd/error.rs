@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::{ClusterName, ErrorKind, ReadingError};
+use crate::model::{ClusterName, ErrorKind, ReadingError, chain};
 
 /// Why a member did not answer as asked. Never holds a secret.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +12,7 @@ pub enum EtcdError {
     #[error("cluster {cluster}: {key}: {problem}")]
     Config { cluster: ClusterName, key: &'static str, problem: String },
     /// A certificate or key file cannot be used.
-    #[error("{key} file {}: {problem}", path.display())]
+    #[error("{key}: {} {problem}", path.display())]
     TlsFile { key: &'static str, path: PathBuf, problem: String },
     /// The call got no usable answer.
     #[error("{call} at {endpoint}: {message}")]
@@ -68,21 +68,6 @@ impl EtcdError {
         let (kind, message) = explain(endpoint, &status);
         Self::Call { endpoint: endpoint.to_owned(), call, kind, message, source: Some(Box::new(status)) }
     }
-}
-
-/// The texts of an error and of all its causes, joined; causes that repeat their parent are left out.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 /// Kind and sentence of a gRPC status, those that the transport made up included.

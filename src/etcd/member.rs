@@ -172,7 +172,7 @@ impl Member {
     async fn alert(&self) -> Option<(ErrorKind, String)> {
         let http = self.connection().await.ok()?.http;
         let request = http.get(format!("{}/version", self.inner.url)).timeout(self.inner.connect_timeout);
-        let causes = super::error::chain(&request.send().await.err()?);
+        let causes = crate::model::chain(&request.send().await.err()?);
         Some(super::error::transport(&self.inner.url, &causes)).filter(|(kind, _)| *kind == ErrorKind::Tls)
     }
 
@@ -351,13 +351,13 @@ impl Inner {
             .keep_alive_timeout(self.keepalive)
             .keep_alive_while_idle(true);
         if self.url.starts_with("https://") {
-            endpoint = material.apply(endpoint).map_err(|e| super::error::chain(&e))?;
+            endpoint = material.apply(endpoint).map_err(|e| crate::model::chain(&e))?;
         }
         let builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(self.connect_timeout);
-        let http = material.apply_http(builder)?.build().map_err(|e| super::error::chain(&e))?;
+        let http = material.apply_http(builder)?.build().map_err(|e| crate::model::chain(&e))?;
         Ok(Connection { channel: endpoint.connect_lazy(), http })
     }
 }

@@ -9,6 +9,7 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::{EtcdError, TlsConfig};
@@ -36,8 +37,11 @@ pub(super) async fn stamp(tls: &TlsConfig) -> Stamp {
 }
 
 async fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, EtcdError> {
-    let problem =
-        |e: std::io::Error| EtcdError::TlsFile { key, path: path.to_owned(), problem: e.to_string() };
+    let problem = |e: std::io::Error| EtcdError::TlsFile {
+        key,
+        path: path.to_owned(),
+        problem: format!("cannot be read: {e}"),
+    };
     tokio::fs::read(path).await.map_err(problem)
 }
 
@@ -56,28 +60,60 @@ pub(super) async fn load(tls: &TlsConfig) -> Result<Material, EtcdError> {
     };
     if let Some(path) = &tls.ca {
         let pem = read("tls.ca", path).await?;
-        let mut roots = RootCertStore::empty();
-        for der in CertificateDer::pem_slice_iter(&pem) {
-            let der = der.map_err(|e| bad("tls.ca", path, e))?;
-            roots.add(der).map_err(|e| bad("tls.ca", path, e))?;
-        }
-        if roots.is_empty() {
-            return Err(bad("tls.ca", path, "holds no PEM certificate"));
-        }
-        material.roots = Some(Arc::new(roots));
+        material.roots = Some(Arc::new(roots(path, &pem)?));
         material.ca_pem = Some(pem);
     }
     if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
-        let cert_pem = read("tls.cert", cert).await?;
-        if CertificateDer::pem_slice_iter(&cert_pem).flatten().next().is_none() {
-            return Err(bad("tls.cert", cert, "holds no PEM certificate"));
-        }
-        let key_pem = read("tls.key", key).await?;
-        PrivateKeyDer::from_pem_slice(&key_pem)
-            .map_err(|_| bad("tls.key", key, "holds no unencrypted PEM private key"))?;
+        let (cert_pem, key_pem) = (read("tls.cert", cert).await?, read("tls.key", key).await?);
+        identity((cert, &cert_pem), (key, &key_pem))?;
         material.identity_pem = Some((cert_pem, key_pem));
     }
     Ok(material)
+}
+
+/// What is wrong with the files of `tls` right now: for a check before anything is started. Blocks.
+pub fn file_problems(tls: &TlsConfig) -> Vec<EtcdError> {
+    let read = |key: &'static str, path: &Path| {
+        std::fs::read(path).map_err(|error| bad(key, path, format!("cannot be read: {error}")))
+    };
+    let trust = tls.ca.as_deref().map(|path| roots(path, &read("tls.ca", path)?).map(drop));
+    let files = tls.cert.as_deref().zip(tls.key.as_deref());
+    let own = files.map(|(cert, key)| {
+        let (cert_pem, key_pem) = (read("tls.cert", cert)?, read("tls.key", key)?);
+        identity((cert, &cert_pem), (key, &key_pem))
+    });
+    [trust, own].into_iter().flatten().filter_map(Result::err).collect()
+}
+
+fn roots(path: &Path, pem: &[u8]) -> Result<RootCertStore, EtcdError> {
+    let mut roots = RootCertStore::empty();
+    for der in CertificateDer::pem_slice_iter(pem) {
+        let der = der.map_err(|error| bad("tls.ca", path, format!("is no valid PEM: {error}")))?;
+        roots.add(der).map_err(|_| bad("tls.ca", path, "holds a certificate that cannot be parsed"))?;
+    }
+    if roots.is_empty() {
+        return Err(bad("tls.ca", path, "holds no PEM certificate"));
+    }
+    Ok(roots)
+}
+
+/// The client certificate and its key, each with its path.
+fn identity(cert: (&Path, &[u8]), key: (&Path, &[u8])) -> Result<(), EtcdError> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(cert.1).flatten().collect();
+    if chain.is_empty() {
+        return Err(bad("tls.cert", cert.0, "holds no PEM certificate"));
+    }
+    let private = PrivateKeyDer::from_pem_slice(key.1)
+        .map_err(|_| bad("tls.key", key.0, "holds no unencrypted PEM private key"))?;
+    CertifiedKey::from_der(chain, private, &provider()).map(drop).map_err(|error| match error {
+        rustls::Error::InvalidCertificate(_) => {
+            bad("tls.cert", cert.0, "holds a certificate that cannot be parsed")
+        }
+        rustls::Error::InconsistentKeys(_) => {
+            bad("tls.key", key.0, format!("is not the key of the certificate {}", cert.0.display()))
+        }
+        _ => bad("tls.key", key.0, "holds a private key that cannot be parsed"),
+    })
 }
 
 impl Material {

@@ -80,14 +80,34 @@ pub struct ConfigDuration(pub Duration);
 
 impl<'de> Deserialize<'de> for ConfigDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        parse_duration(&text).map(Self).map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(Quantity {
+            expected: "a duration with its unit, like \"15s\"",
+            parse: |text| parse_duration(text).map(Self),
+        })
     }
 }
 
 impl Serialize for ConfigDuration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&format_duration(self.0))
+    }
+}
+
+/// Reads a text with a unit, and says what it wants where it meets something else.
+struct Quantity<T> {
+    expected: &'static str,
+    parse: fn(&str) -> Result<T, UnitError>,
+}
+
+impl<T> serde::de::Visitor<'_> for Quantity<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        (self.parse)(text).map_err(E::custom)
     }
 }
 
@@ -136,8 +156,8 @@ impl fmt::Display for ByteSize {
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        deserializer
+            .deserialize_str(Quantity { expected: "a size with its unit, like \"2GiB\"", parse: str::parse })
     }
 }
 

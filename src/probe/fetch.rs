@@ -51,7 +51,7 @@ pub(super) async fn fetch(
 }
 
 fn of_http(url: &str, e: &reqwest::Error, after: Duration) -> (ErrorKind, String) {
-    let causes = crate::etcd::causes(e);
+    let causes = crate::model::chain(e);
     if e.is_timeout() {
         return (ErrorKind::Timeout, format!("no answer within {:.1} s", after.as_secs_f64()));
     }

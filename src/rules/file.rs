@@ -60,7 +60,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<RuleGroup>, Vec<RuleFileError
             file: file.to_owned(),
             line: place.map_or(1, |place| place.line()),
             column: place.map_or(1, |place| place.column()),
-            message: error.without_snippet().to_string(),
+            message: without_place(&error.without_snippet().to_string()),
         }]
     })?;
     let mut reader = Reader { file, text, errors: Vec::new() };
@@ -74,6 +74,11 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<RuleGroup>, Vec<RuleFileError
         groups.push(RuleGroup { name: group.name.value, interval_ms, rules });
     }
     if reader.errors.is_empty() { Ok(groups) } else { Err(reader.errors) }
+}
+
+/// The YAML reader's sentence without its " at line L, column C": the error says the place first.
+fn without_place(text: &str) -> String {
+    text.rsplit_once(" at line ").map_or(text, |(sentence, _)| sentence).to_owned()
 }
 
 struct Reader<'a> {

@@ -9,12 +9,14 @@ use anyhow::Context as _;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::clock::Clock;
+use super::execute::SHARD;
 use super::spec::Host;
 use crate::config::{Config, Environment};
 use crate::deliver::Deliverer;
+use crate::model::chain;
 use crate::promql::EvalOptions;
 use crate::rules::RuleGroup;
-use crate::store::{Store, Writer};
+use crate::store::{Store, Writer, heartbeat};
 use crate::survey::{Subject, Survey};
 use crate::watch::{Judge, Setup};
 
@@ -60,6 +62,24 @@ impl Services {
         let judge = Judge::new(store.clone(), deliverer, config.expected_interval_ms(), options);
         let (judge, changed) = (Arc::new(judge), Notify::new());
         Ok(Self { config, store, writer, clock, host, shutdown, judge, changed })
+    }
+
+    /// Writes the first sign of life, so that a store which can never work is said at the start. What may
+    /// pass, a full disk or a bucket out of reach, does not keep anybody from watching.
+    ///
+    /// # Errors
+    /// When the store cannot be used until somebody changes the configuration, its rights or its bucket.
+    pub async fn check_store(&self) -> anyhow::Result<()> {
+        match heartbeat::beat(&self.store, &self.writer, SHARD, self.clock.now_ms()).await {
+            Err(error) if error.is_lasting() => {
+                Err(error).with_context(|| format!("the store {} cannot be used", self.store.url()))
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the store cannot be used, watching all the same");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::context::Services;
 use super::execute::{Executed, execute};
 use super::spec::{CatchUp, Host, JobSpec, When};
-use crate::model::CronSchedule;
+use crate::model::{CronSchedule, chain};
 use crate::store::ledger;
 
 /// How long running jobs get to end after SIGTERM.
@@ -142,7 +142,9 @@ impl CronGuard {
         match ledger::latest(&self.services.store, now_ms - CATCH_UP_MS).await {
             Ok(runs) if runs.iter().any(|run| run.job == self.spec.name && run.slot_ms >= slot_ms) => {}
             Ok(_) => self.run_slot(slot_ms).await,
-            Err(error) => error!(job = self.spec.name, %error, "the run ledger cannot be read"),
+            Err(error) => {
+                error!(job = self.spec.name, error = chain(&error), "the run ledger cannot be read")
+            }
         }
     }
 
@@ -153,7 +155,7 @@ impl CronGuard {
                 info!(job = self.spec.name, "another host runs this slot");
             }
             Err(error) => {
-                error!(job = self.spec.name, error = format!("{error:#}"), "the run ledger cannot be used");
+                error!(job = self.spec.name, error = chain(error.as_ref()), "the run ledger cannot be used");
             }
         }
     }
@@ -175,7 +177,7 @@ async fn supervise(spec: &'static JobSpec, services: Arc<Services>) {
             Ok(Executed::Ran(run)) if run.errors.is_empty() && services.shutdown.is_cancelled() => return,
             Ok(_) => {}
             Err(error) => {
-                error!(job = spec.name, error = format!("{error:#}"), "the run ledger cannot be used");
+                error!(job = spec.name, error = chain(error.as_ref()), "the run ledger cannot be used");
             }
         }
         let count = failures.entry(spec.name).or_default();

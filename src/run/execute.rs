@@ -3,13 +3,14 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use futures::FutureExt;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::context::{Context, Services};
-use super::spec::{JobSpec, Summary};
+use super::spec::{Host, JobSpec, Summary};
 use crate::model::unit::{format_duration, rfc3339};
-use crate::model::{JobRun, Outcome};
+use crate::model::{JobRun, Outcome, chain};
 use crate::store::ledger::{self, Claim, Started};
 
 /// What became of a request to run a job.
@@ -31,13 +32,19 @@ pub const SHARD: &str = "all";
 /// that the ledger cannot be used.
 ///
 /// # Errors
-/// When the run ledger cannot be read or written.
+/// When the run ledger cannot be read or written, unless the job fails open.
 pub async fn execute(spec: &JobSpec, services: &Arc<Services>, slot_ms: i64) -> anyhow::Result<Executed> {
     let started_ms = services.clock.now_ms();
-    let attempt = match claim(spec, services, slot_ms, started_ms).await? {
-        Started::Run { attempt } => attempt,
-        Started::Done(run) => return Ok(Executed::AlreadyDone(*run)),
-        Started::Running { until_ms } => return Ok(Executed::RunningElsewhere { until_ms }),
+    let unusable = || format!("the store {} cannot be used", services.store.url());
+    let attempt = match claim(spec, services, slot_ms, started_ms).await {
+        Ok(Started::Run { attempt }) => attempt,
+        Ok(Started::Done(run)) => return Ok(Executed::AlreadyDone(*run)),
+        Ok(Started::Running { until_ms }) => return Ok(Executed::RunningElsewhere { until_ms }),
+        Err(error) if spec.fails_open => {
+            warn!(job = spec.name, error = chain(error.as_ref()), "the run is not in the ledger");
+            1
+        }
+        Err(error) => return Err(error.context(unusable())),
     };
     let context = Context { services: Arc::clone(services), slot_ms };
     let span = info_span!("job", name = spec.name);
@@ -54,8 +61,16 @@ pub async fn execute(spec: &JobSpec, services: &Arc<Services>, slot_ms: i64) -> 
         summary: summary.text,
         errors: summary.errors,
     };
-    log(&run);
-    ledger::finish(&services.store, &run).await?;
+    // The command line prints the run itself.
+    if services.host != Host::Cli {
+        log(&run);
+    }
+    match ledger::finish(&services.store, &run).await {
+        Err(error) if spec.fails_open => {
+            warn!(job = spec.name, error = chain(&error), "the run is not in the ledger");
+        }
+        finished => finished.with_context(unusable)?,
+    }
     Ok(Executed::Ran(run))
 }
 
@@ -72,7 +87,7 @@ async fn guarded(spec: &JobSpec, context: Context) -> (Outcome, Summary) {
     match tokio::time::timeout(spec.timeout, work).await {
         Ok(Ok(Ok(summary))) if summary.errors.is_empty() => (Outcome::Done, summary),
         Ok(Ok(Ok(summary))) => (Outcome::Partial, summary),
-        Ok(Ok(Err(error))) => (Outcome::Failed, failure("failed", format!("{error:#}"))),
+        Ok(Ok(Err(error))) => (Outcome::Failed, failure("failed", chain(error.as_ref()))),
         Ok(Err(panic)) => (Outcome::Panicked, failure("panicked", panic_text(&*panic))),
         Err(_) => {
             let limit = format_duration(spec.timeout);
@@ -134,6 +149,7 @@ mod tests {
             jitter: Duration::ZERO,
             catch_up: CatchUp::Skip,
             on_change: false,
+            fails_open: false,
             timeout: Duration::from_millis(50),
             hosts: &[Host::Cli],
             run,

@@ -16,7 +16,7 @@ use super::context::Services;
 use super::execute::{Executed, execute};
 use super::spec::{Host, JobSpec};
 use crate::config::{Config, Environment, Overrides, process_environment};
-use crate::model::Outcome;
+use crate::model::{Outcome, chain};
 
 /// Whether this process is a Lambda function.
 pub fn is_lambda() -> bool {
@@ -32,7 +32,8 @@ pub async fn serve(jobs: &'static [&'static JobSpec]) -> anyhow::Result<()> {
     let spec = job_of(jobs, &environment)?;
     let path = environment.get("ETCD_MONITOR_CONFIG").map(std::path::PathBuf::from);
     // Most jobs need no cluster: they work on the store.
-    let overrides = Overrides { clusters_optional: true, ..Overrides::default() };
+    let known_jobs = Some(jobs.iter().map(|spec| spec.name).collect());
+    let overrides = Overrides { clusters_optional: true, known_jobs, ..Overrides::default() };
     let mut config = Config::load(path.as_deref(), &environment, overrides)?;
     config.log.format = crate::config::LogFormat::Json;
     super::telemetry::start(&config.log);
@@ -61,7 +62,7 @@ async fn invoke(
     event: &Value,
 ) -> Result<Value, lambda_runtime::Error> {
     let slot_ms = slot_of(event).unwrap_or_else(|| services.clock.now_ms());
-    match execute(spec, services, slot_ms).await.map_err(|error| format!("{error:#}"))? {
+    match execute(spec, services, slot_ms).await.map_err(|error| chain(error.as_ref()))? {
         Executed::Ran(run) | Executed::AlreadyDone(run) => match run.outcome {
             Outcome::Done | Outcome::Partial => Ok(json!(run)),
             // An error makes the failure visible in Lambda's own metrics too.

@@ -82,7 +82,11 @@ async fn answer(State(store): State<Store>, request: Request<Body>) -> Response<
         // A path that is not clean names no file.
         Ok(None) | Err(StoreError::Body { .. }) => plain(StatusCode::NOT_FOUND, "not found"),
         Err(error) => {
-            tracing::warn!(%error, path, "the site cannot be read from the store");
+            tracing::warn!(
+                error = crate::model::chain(&error),
+                path,
+                "the site cannot be read from the store"
+            );
             plain(StatusCode::BAD_GATEWAY, "the store cannot be read")
         }
     }

@@ -24,6 +24,8 @@ pub struct JobSpec {
     pub catch_up: CatchUp,
     /// Whether it also runs as soon as something changed that people should see.
     pub on_change: bool,
+    /// Whether it runs although the ledger cannot be used: watching and telling do not wait for a full disk.
+    pub fails_open: bool,
     /// After this the run is stopped and recorded as timed out.
     pub timeout: Duration,
     /// Where it can run.

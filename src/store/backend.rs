@@ -60,10 +60,10 @@ type Env<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 
 pub(super) fn open(config: &StoreConfig, env: Env<'_>) -> Result<Backend, StoreError> {
     let url = config.url.as_str();
+    if let Some(reason) = config.url_problem() {
+        return Err(StoreError::Url { url: url.to_owned(), reason });
+    }
     match url.split_once("://") {
-        None if url.is_empty() => {
-            Err(StoreError::Url { url: String::new(), reason: "it is empty".to_owned() })
-        }
         None => open_folder(url, FsPath::new(url)),
         Some(("file", path)) => open_folder(url, FsPath::new(path)),
         Some(("memory", _)) => Ok(Backend { objects: Arc::new(InMemory::new()), folder: None }),
@@ -86,18 +86,15 @@ pub(super) fn open(config: &StoreConfig, env: Env<'_>) -> Result<Backend, StoreE
             }
             cloud(url, builder.build())
         }
-        Some((scheme, _)) => Err(StoreError::Url {
-            url: url.to_owned(),
-            reason: format!("{scheme:?} is not one of file, s3, gs, az, memory"),
-        }),
+        Some((scheme, _)) => {
+            Err(StoreError::Url { url: url.to_owned(), reason: format!("{scheme:?} is not a kind of store") })
+        }
     }
 }
 
 fn open_folder(url: &str, folder: &FsPath) -> Result<Backend, StoreError> {
-    let refused = |source: std::io::Error| {
-        let source = object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(source) };
-        StoreError::object("create folder", folder.display().to_string(), source)
-    };
+    let refused =
+        |source: std::io::Error| StoreError::Folder { folder: folder.display().to_string(), source };
     std::fs::create_dir_all(folder).map_err(refused)?;
     let objects = LocalFileSystem::new_with_prefix(folder)
         .map_err(|source| StoreError::Open { url: url.to_owned(), source })?
@@ -109,9 +106,6 @@ fn open_folder(url: &str, folder: &FsPath) -> Result<Backend, StoreError> {
 
 fn open_s3(config: &StoreConfig, rest: &str, env: Env<'_>) -> Result<Backend, StoreError> {
     let bucket = rest.split('/').next().unwrap_or_default();
-    if bucket.is_empty() {
-        return Err(StoreError::Url { url: config.url.clone(), reason: "the bucket is missing".to_owned() });
-    }
     let mut builder = AmazonS3Builder::new();
     for (key, value) in set::<AmazonS3ConfigKey>(&AWS_VARIABLES, env) {
         builder = builder.with_config(key, value);

@@ -30,6 +30,23 @@ impl Default for StoreConfig {
     }
 }
 
+impl StoreConfig {
+    /// What is wrong with the URL, as far as the text alone tells.
+    pub fn url_problem(&self) -> Option<String> {
+        match self.url.split_once("://") {
+            None => self.url.is_empty().then(|| "it is empty".to_owned()),
+            Some(("file" | "memory", _)) => None,
+            Some(("s3" | "gs" | "az", rest)) => {
+                let bucket = rest.split('/').next().unwrap_or_default();
+                bucket.is_empty().then(|| "the bucket is missing".to_owned())
+            }
+            Some((scheme, _)) => {
+                Some(format!("{scheme:?} is not one of file, s3, gs, az, memory; a path alone is a folder"))
+            }
+        }
+    }
+}
+
 /// How long each kind of data is kept, counted from the day in its key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]

@@ -13,6 +13,10 @@ pub enum StoreError {
     Url { url: String, reason: String },
     #[error("open store {url}")]
     Open { url: String, source: object_store::Error },
+    #[error("create folder {folder}")]
+    Folder { folder: String, source: io::Error },
+    #[error("{action} {key}: there is no such bucket; create it, or correct store.url or the region")]
+    NoBucket { action: &'static str, key: String, source: object_store::Error },
     #[error("{action} {key}: no space left in the store")]
     Full { action: &'static str, key: String, source: object_store::Error },
     #[error("{action} {key}: not permitted; the user that runs this needs read and write rights there")]
@@ -49,6 +53,7 @@ impl StoreError {
                 Self::Denied { action, key, source }
             }
             Some((_, Some(EIO))) => Self::Disk { action, key, source },
+            _ if is_missing_bucket(&source) => Self::NoBucket { action, key, source },
             _ if matches!(
                 source,
                 object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
@@ -58,6 +63,18 @@ impl StoreError {
             }
             _ => Self::Object { action, key, source },
         }
+    }
+
+    /// Whether nothing but a change of the configuration or of rights makes it go away: no reason to wait.
+    pub fn is_lasting(&self) -> bool {
+        matches!(
+            self,
+            Self::Url { .. }
+                | Self::Open { .. }
+                | Self::Folder { .. }
+                | Self::NoBucket { .. }
+                | Self::Denied { .. }
+        )
     }
 
     /// Whether the object was not there (any more).
@@ -84,6 +101,11 @@ impl StoreError {
 
 /// Linux' number of "input/output error", for which `io::ErrorKind` has no name.
 const EIO: i32 = 5;
+
+/// S3's own word; the other stores' answers to a missing bucket are not told from a missing object's.
+fn is_missing_bucket(error: &object_store::Error) -> bool {
+    crate::model::chain(error).contains("NoSuchBucket")
+}
 
 fn io_error(error: &object_store::Error) -> Option<&io::Error> {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);

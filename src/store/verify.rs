@@ -14,6 +14,7 @@ use super::key::{Key, Prefix};
 use super::merge;
 use super::table::{FileKey, Level, Table};
 use super::{Store, StoreError};
+use crate::model::chain;
 
 /// What a verification found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,17 +81,6 @@ pub async fn verify_with(store: &Store, seen: &(dyn Fn(u64, u64) + Sync)) -> Res
         }
     }
     Ok(verified)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn check(key: &Key, parsed: &FileKey, body: bytes::Bytes) -> Result<(u64, Provenance), StoreError> {

@@ -7,9 +7,9 @@ use tokio::sync::Mutex;
 use tracing::warn;
 
 use crate::deliver::Deliverer;
-use crate::model::{Event, SeriesSource};
+use crate::model::{Event, SeriesSource, chain};
 use crate::promql::EvalOptions;
-use crate::rules::{self, EvalState, RuleGroup, Scope};
+use crate::rules::{self, Active, EvalState, RuleGroup, Scope};
 use crate::store::key::{self, Prefix};
 use crate::store::{Create, Store, StoreError};
 
@@ -17,10 +17,31 @@ use crate::store::{Create, Store, StoreError};
 pub struct Judge {
     store: Store,
     deliverer: Deliverer,
-    /// By group; absent until it was looked for in the store.
-    states: Mutex<BTreeMap<String, EvalState>>,
+    /// By group.
+    states: Mutex<BTreeMap<String, Remembered>>,
     scrape_interval_ms: i64,
     options: EvalOptions,
+}
+
+/// The `for` state of one group.
+#[derive(Default)]
+struct Remembered {
+    state: EvalState,
+    /// Whether what an earlier process knew is in it.
+    loaded: bool,
+}
+
+impl Remembered {
+    /// Adds what an earlier process knew: of a condition that still holds, its beginning.
+    fn join(&mut self, stored: EvalState) {
+        let mut joined = stored;
+        for (fingerprint, own) in std::mem::take(&mut self.state.active) {
+            let since_ms = joined.active.get(&fingerprint).map_or(own.since_ms, |there| there.since_ms);
+            let active = Active { since_ms: since_ms.min(own.since_ms), ..own };
+            joined.active.insert(fingerprint, active);
+        }
+        *self = Self { state: joined, loaded: true };
+    }
 }
 
 /// What one round did.
@@ -60,30 +81,31 @@ impl Judge {
         };
         let mut states = self.states.lock().await;
         for group in groups {
-            if !states.contains_key(&group.name) {
+            let known = states.entry(group.name.clone()).or_default();
+            if !known.loaded {
                 match load_state(&self.store, &group.name).await {
-                    Ok(state) => drop(states.insert(group.name.clone(), state)),
+                    Ok(stored) => known.join(stored),
+                    // `for` begins anew until the state can be read: rather late than never.
                     Err(error) => {
-                        // Without its state a rule's `for` would begin anew; the next round tries again.
-                        judged.errors.push(format!("state of {}: {error}", group.name));
-                        continue;
+                        judged.errors.push(format!("state of {}: {}", group.name, chain(&error)));
                     }
                 }
             }
-            let Some(state) = states.get_mut(&group.name) else { continue };
+            let state = &mut known.state;
             let evaluation = rules::evaluate(group, source, now_ms, state, &self.options);
             judged.errors.extend(evaluation.errors.iter().map(ToString::to_string));
-            if evaluation.state != *state
+            if known.loaded
+                && evaluation.state != *state
                 && let Err(error) = save_state(&self.store, &group.name, now_ms, &evaluation.state).await
             {
-                judged.errors.push(format!("state of {}: {error}", group.name));
+                judged.errors.push(format!("state of {}: {}", group.name, chain(&error)));
             }
             state.clone_from(&evaluation.state);
             judged.findings += evaluation.findings.len();
             let committed = self.deliverer.commit(group, &evaluation, &complete, scope, now_ms).await;
             judged.transitions += committed.transitions.len();
             judged.events.extend(committed.events);
-            judged.errors.extend(committed.errors.iter().map(ToString::to_string));
+            judged.errors.extend(committed.errors.iter().map(|error| chain(error)));
         }
         judged
     }

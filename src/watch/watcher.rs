@@ -11,7 +11,7 @@ use super::cluster::{ClusterWatch, Tick};
 use super::config::WatchConfig;
 use super::head::Head;
 use super::judge::{Judge, Judged};
-use crate::model::{ClusterName, Instance};
+use crate::model::{ClusterName, Instance, chain};
 use crate::probe::Prober;
 use crate::rules::{self, Owner, RuleGroup, Scope};
 use crate::store::{Store, StoreError, Writer, heartbeat, samples};
@@ -49,14 +49,13 @@ struct Shared {
     config: WatchConfig,
     store: Store,
     writer: Writer,
+    to_send: tokio::sync::Notify,
 }
 
 impl Watch {
-    /// Refills the head from the store, so that `for` and rates survive a restart.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn start(setup: Setup, now_ms: i64) -> Result<Self, StoreError> {
+    /// Refills the head from the store, so that `for` and rates survive a restart. A store that cannot be read
+    /// keeps nobody from watching.
+    pub async fn start(setup: Setup, now_ms: i64) -> Self {
         let groups: Vec<RuleGroup> =
             setup.groups.into_iter().filter(|group| rules::owner(group, true) == Owner::Watch).collect();
         let interval_ms = i64::try_from(setup.config.scrape_interval.0.as_millis()).unwrap_or(15_000);
@@ -70,8 +69,12 @@ impl Watch {
         let max_bytes = usize::try_from(setup.config.head_max_bytes.0).unwrap_or(usize::MAX);
         let head = Head::new(names.clone(), wanted, max_bytes);
         let at_now = rules::selections(&groups, now_ms, interval_ms);
-        let refill = samples::load(&setup.store, &at_now, REFILL_SAMPLES).await?;
-        head.refill(refill.series.iter().cloned());
+        match samples::load(&setup.store, &at_now, REFILL_SAMPLES).await {
+            Ok(refill) => head.refill(refill.series.iter().cloned()),
+            Err(error) => {
+                warn!(error = chain(&error), "the stored samples cannot be read, rules start without a past");
+            }
+        }
         let shared = Shared {
             head,
             buffer: Buffer::default(),
@@ -81,8 +84,9 @@ impl Watch {
             config: setup.config,
             store: setup.store,
             writer: setup.writer,
+            to_send: tokio::sync::Notify::new(),
         };
-        Ok(Self { clusters, shared: Arc::new(shared) })
+        Self { clusters, shared: Arc::new(shared) }
     }
 
     /// One round over all clusters at a given instant: read what is due, judge, no flush. For `collect` and for
@@ -137,6 +141,7 @@ impl Watch {
             tasks.spawn(shutdown.clone().run_until_cancelled_owned(poll(shared, cluster, now_ms, hints)));
         }
         drop(hints);
+        let sender = tokio::spawn(send_when_told(Arc::clone(&self.shared), now_ms.clone(), shutdown.clone()));
         self.shared.beat(now_ms()).await;
         let local = self.shared.store.local_path().is_some();
         let mut judge = interval(self.shared.config.scrape_interval.0);
@@ -166,16 +171,44 @@ impl Watch {
                     continue;
                 }
             }
-            let transitions = self.shared.judge_and_send(now_ms()).await;
+            let transitions = self.shared.judge_and_log(now_ms()).await;
+            if transitions {
+                self.shared.to_send.notify_one();
+            }
             if transitions || std::mem::take(&mut seen_change) {
                 self.shared.flush_and_log(now_ms()).await;
                 changed();
             }
         }
         tasks.shutdown().await;
+        if tokio::time::timeout(SEND_AT_END, sender).await.is_err() {
+            warn!(
+                "notifications being sent at the end are abandoned; the next sweep of any host repeats them"
+            );
+        }
         self.shared.flush_and_log(now_ms()).await;
         if let Err(error) = heartbeat::retire(&self.shared.store, &self.shared.writer, SHARD).await {
-            warn!(%error, "the heartbeats of this process remain");
+            warn!(error = chain(&error), "the heartbeats of this process remain");
+        }
+    }
+}
+
+/// How long notifications that are being sent may take once the process shall end.
+const SEND_AT_END: Duration = Duration::from_secs(15);
+
+/// Sweeps whenever something was committed, beside the loop: a channel that hangs delays no evaluation.
+async fn send_when_told(
+    shared: Arc<Shared>,
+    now_ms: impl Fn() -> i64,
+    shutdown: tokio_util::sync::CancellationToken,
+) {
+    while shutdown.run_until_cancelled(shared.to_send.notified()).await.is_some() {
+        let report = shared.judge.deliverer().sweep(now_ms()).await;
+        for failure in &report.failures {
+            warn!(channel = failure.channel, "not delivered: {}", failure.error);
+        }
+        for error in &report.errors {
+            warn!(error = chain(error), "while delivering");
         }
     }
 }
@@ -241,8 +274,8 @@ impl Shared {
         judged
     }
 
-    /// Evaluates, and sends at once when something changed. True when it did.
-    async fn judge_and_send(&self, now_ms: i64) -> bool {
+    /// Evaluates. True when something changed that people are to be told.
+    async fn judge_and_log(&self, now_ms: i64) -> bool {
         let judged = self.judge(now_ms).await;
         for error in &judged.errors {
             warn!("{error}");
@@ -250,23 +283,13 @@ impl Shared {
         for event in &judged.events {
             info!(cluster = %event.cluster, kind = event.kind.as_str(), "{}", event.text);
         }
-        if judged.transitions == 0 {
-            return false;
-        }
-        let report = self.judge.deliverer().sweep(now_ms).await;
-        for failure in &report.failures {
-            warn!(channel = failure.channel, "not delivered: {}", failure.error);
-        }
-        true
+        judged.transitions > 0
     }
 
     async fn flush_and_log(&self, now_ms: i64) {
         match self.buffer.flush(&self.store, &self.writer, now_ms).await {
             Ok(flushed) => tracing::debug!(samples = flushed.samples, readings = flushed.readings, "flushed"),
-            Err(error) => warn!(
-                error = format!("{:#}", anyhow::Error::from(error)),
-                "the segment could not be written, it is kept"
-            ),
+            Err(error) => warn!(error = chain(&error), "the segment could not be written, it is kept"),
         }
     }
 
@@ -275,7 +298,7 @@ impl Shared {
         let trimmed =
             heartbeat::trim(&self.store, &self.writer, SHARD, now_ms - 2 * HEARTBEAT_FRESH_MS).await;
         if let Err(error) = beat.and(trimmed) {
-            warn!(%error, "the heartbeat could not be written");
+            warn!(error = chain(&error), "the heartbeat could not be written");
         }
     }
 }

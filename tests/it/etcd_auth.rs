@@ -8,7 +8,7 @@ use etcd_monitor::probe::{Parts, Prober, ScrapeConfig};
 use crate::etcd_cluster::{EtcdCluster, Options, Version, read_until};
 
 /// Users root and bob (may read `app/`), then auth on.
-async fn with_auth(n: usize, version: Version) -> EtcdCluster {
+pub async fn with_auth(n: usize, version: Version) -> EtcdCluster {
     let cluster = EtcdCluster::start(n, Options { version, ..Options::default() }).await;
     let mut client = cluster.client().await;
     client.role_add("root").await.expect("role");

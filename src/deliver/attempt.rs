@@ -1,0 +1,176 @@
+//! One notification to one channel: claim, send with retries, receipt.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+
+use super::commit::store_error;
+use super::receipts::{self, Receipt, ReceiptOutcome};
+use super::sweep::{Failure, SweepReport};
+use super::{Channel, Deliverer, Message, SendError, lock};
+use crate::alert::{Group, Notification};
+
+/// Tries within one claim, the first included.
+const TRIES: usize = 3;
+/// The longest wait that one sweep grants a channel; a longer wish opens its breaker instead.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempt {
+    Done,
+    /// Somebody else has the claim, or it is too early.
+    NotNow,
+    Failed,
+    Refused,
+}
+
+impl Deliverer {
+    pub(super) async fn attempt(
+        &self,
+        group: &Group,
+        notification: &Notification,
+        name: &str,
+        now_ms: i64,
+        report: &mut SweepReport,
+    ) -> Attempt {
+        let key = &notification.idempotency_key;
+        if lock(&self.settled).has(key, name) {
+            self.store_late(group, key, name, report).await;
+            return Attempt::Done;
+        }
+        let Some(_sending) = InFlight::enter(&self.in_flight, key, name) else { return Attempt::NotNow };
+        let fail = |error| Failure { channel: name.to_owned(), idempotency_key: key.clone(), error };
+        let Some(channel) = self.channels.get(name) else {
+            let reason = "the channel is no longer configured".to_owned();
+            report.failures.push(fail(SendError::Permanent { reason }));
+            return Attempt::Failed;
+        };
+        if !lock(&self.breakers).entry(name.to_owned()).or_default().allows(now_ms) {
+            return Attempt::Failed;
+        }
+        match receipts::claim(&self.store, &self.writer, group, name, now_ms).await {
+            Ok(true) => {}
+            Ok(false) => return Attempt::NotNow,
+            Err(source) => report.errors.push(store_error("claim a notification of", &group.key, source)),
+        }
+        let message = Message { group, channel: name, idempotency_key: key };
+        let sent = send(channel.as_ref(), &message).await;
+        self.note(name, &sent, now_ms);
+        let (outcome, reason, attempt) = match sent {
+            Ok(()) => {
+                report.accepted.push((key.clone(), name.to_owned()));
+                (ReceiptOutcome::Accepted, None, Attempt::Done)
+            }
+            Err(error @ SendError::Permanent { .. }) => {
+                let reason = Some(error.to_string());
+                report.failures.push(fail(error));
+                (ReceiptOutcome::Refused, reason, Attempt::Refused)
+            }
+            Err(error) => {
+                report.failures.push(fail(error));
+                return Attempt::Failed;
+            }
+        };
+        self.settle(group, self.receipt(outcome, key, name, now_ms, reason), report).await;
+        attempt
+    }
+
+    pub(super) fn receipt(
+        &self,
+        outcome: ReceiptOutcome,
+        idempotency_key: &str,
+        channel: &str,
+        at_ms: i64,
+        reason: Option<String>,
+    ) -> Receipt {
+        let (idempotency_key, channel) = (idempotency_key.to_owned(), channel.to_owned());
+        Receipt { outcome, channel, idempotency_key, at_ms, writer: self.writer.id().to_string(), reason }
+    }
+
+    /// Writes the receipt, or keeps it until the store takes it.
+    pub(super) async fn settle(&self, group: &Group, receipt: Receipt, report: &mut SweepReport) {
+        let written = receipts::put(&self.store, group, &receipt).await;
+        let mut settled = lock(&self.settled);
+        match written {
+            Ok(()) => settled.stored(&receipt.idempotency_key, &receipt.channel),
+            Err(source) => {
+                report.errors.push(store_error("write a receipt of", &group.key, source));
+                settled.unstored(receipt);
+            }
+        }
+    }
+
+    async fn store_late(&self, group: &Group, key: &str, channel: &str, report: &mut SweepReport) {
+        let waiting = lock(&self.settled).waiting(key, channel);
+        // A receipt before its transition would speak of nothing.
+        let is_committed = lock(&self.unsaved).group(&group.key, group.number).is_none();
+        if let Some(receipt) = waiting.filter(|_| is_committed) {
+            self.settle(group, receipt, report).await;
+        }
+    }
+
+    fn note(&self, name: &str, sent: &Result<(), SendError>, now_ms: i64) {
+        let mut breakers = lock(&self.breakers);
+        let breaker = breakers.entry(name.to_owned()).or_default();
+        match sent {
+            Err(SendError::Transient { retry_after, .. }) => {
+                let wait_ms = retry_after.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+                breaker.failed(now_ms, wait_ms);
+            }
+            _ => breaker.succeeded(),
+        }
+    }
+}
+
+/// Keeps two sweeps of one process from sending the same thing while claims cannot be had.
+struct InFlight<'a> {
+    all: &'a Mutex<BTreeSet<(String, String)>>,
+    own: (String, String),
+}
+
+impl<'a> InFlight<'a> {
+    fn enter(all: &'a Mutex<BTreeSet<(String, String)>>, key: &str, channel: &str) -> Option<Self> {
+        let own = (key.to_owned(), channel.to_owned());
+        lock(all).insert(own.clone()).then_some(Self { all, own })
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        lock(self.all).remove(&self.own);
+    }
+}
+
+/// One message with its retries: a deadline for each try, full jitter between them, and the wait that the
+/// other side asks for.
+async fn send(channel: &dyn Channel, message: &Message<'_>) -> Result<(), SendError> {
+    let mut waits = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(300))
+        .with_max_delay(WAIT_MAX)
+        .with_max_times(TRIES.saturating_sub(1))
+        .with_jitter()
+        .build();
+    loop {
+        let sent = tokio::time::timeout(channel.timeout(), channel.send(message)).await;
+        let error = match sent {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error @ SendError::Permanent { .. })) => return Err(error),
+            Ok(Err(error)) => error,
+            Err(_) => SendError::Transient {
+                reason: format!("no answer within {} s", channel.timeout().as_secs_f32()),
+                retry_after: None,
+            },
+        };
+        let wished = match &error {
+            SendError::Transient { retry_after, .. } => *retry_after,
+            _ => None,
+        };
+        match (waits.next(), wished) {
+            (Some(wait), None) => tokio::time::sleep(wait).await,
+            (Some(wait), Some(wished)) if wished <= WAIT_MAX => tokio::time::sleep(wait.max(wished)).await,
+            _ => return Err(error),
+        }
+    }
+}
