@@ -21,6 +21,8 @@ const INCIDENT_REACH_MS: i64 = 90 * 86_400_000;
 
 /// Below this age a cluster's charts show its whole history.
 const YOUNG_MS: i64 = 2 * 3_600_000;
+/// The oldest reading of two hours may be this much younger than they are: readings have pauses.
+const PAUSE_MS: i64 = 10 * 60_000;
 const CHART_STEPS: i64 = 288;
 
 const DAYS: usize = 90;
@@ -164,7 +166,7 @@ impl Survey<'_> {
     /// its scrapes: a day with one dot at its end would tell nothing.
     fn shorten_young(&self, cluster: &mut ClusterInput, first_ms: Option<i64>, through_ms: i64) {
         let age_ms = first_ms.map(|first_ms| through_ms - first_ms);
-        let Some(age_ms) = age_ms.filter(|age| *age < YOUNG_MS - 60_000) else { return };
+        let Some(age_ms) = age_ms.filter(|age| *age < YOUNG_MS - PAUSE_MS) else { return };
         cluster.chart_range_ms = age_ms.max(10 * self.expected_interval_ms);
         let steps = cluster.chart_range_ms / CHART_STEPS;
         cluster.chart_step_ms = steps.max(self.expected_interval_ms);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{ClusterInput, Input, ReportConfig, Verdict, assets, facts, verdict};
-use crate::model::{ClusterName, ReadingRow};
+use crate::model::{ClusterName, Outcome, ReadingRow};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -77,7 +77,9 @@ pub fn faces(config: &ReportConfig, input: &Input) -> Faces {
             (cluster.name.clone(), made(face, next_ms(cluster, input.made_ms)))
         })
         .collect();
-    let jobs: Vec<Value> = input.job_runs.iter().map(|run| json!([run.job, run.outcome])).collect();
+    // Which jobs do not do well; what the others did is no news.
+    let troubled = input.job_runs.iter().filter(|run| run.outcome != Outcome::Done);
+    let jobs: Vec<Value> = troubled.map(|run| json!([run.job, run.outcome])).collect();
     let of_clusters: Vec<_> = clusters.iter().map(|(name, made)| (name, &made.face)).collect();
     let due_ms = clusters.values().map(|made| made.due_ms).min();
     let fleet =
@@ -261,7 +263,7 @@ mod tests {
         let now_ms = input.made_ms + MINUTE_MS;
         assert_eq!(due(Some(&old), &faces_of(&resolved), now_ms).clusters, [changed].into());
         let mut failed = later(&input);
-        failed.job_runs[0].outcome = crate::model::Outcome::Panicked;
+        failed.job_runs[0].outcome = Outcome::Panicked;
         let due = due(Some(&old), &faces_of(&failed), now_ms);
         assert_eq!((due.clusters.len(), due.fleet), (0, true));
     }
