@@ -31,7 +31,7 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
     let subjects = context.subjects();
     let survey = context.survey(&subjects);
     let input = survey.sight(now_ms).await?;
-    if !is_live(store, now_ms).await? {
+    if !is_live(store, &context.config().watch, now_ms).await? {
         let lifetime_ms = LIVE_LIFETIME_MS.max(3 * input.expected_interval_ms);
         let body = live(config, &input, lifetime_ms)?.into();
         store.put_site(LIVE_PATH, body, content_type(LIVE_PATH), cache_control(LIVE_PATH)).await?;

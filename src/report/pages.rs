@@ -62,7 +62,13 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    pub(crate) fn new(config: &ReportConfig, input: &Input, title: String, root: &'static str, next_ms: i64) -> Self {
+    pub(crate) fn new(
+        config: &ReportConfig,
+        input: &Input,
+        title: String,
+        root: &'static str,
+        next_ms: i64,
+    ) -> Self {
         let clock = |ts| {
             chrono::DateTime::from_timestamp_millis(ts)
                 .map_or_else(String::new, |t| t.format("%H:%M:%S UTC").to_string())
@@ -107,7 +113,9 @@ fn stale_note(input: &Input) -> Option<String> {
     let age_ms = input.made_ms - input.data_through_ms;
     (age_ms > facts::STALE_INTERVALS * input.expected_interval_ms).then(|| {
         let age = human_span(age_ms);
-        format!("Stale: the data were {age} old when this page was made. What is shown may no longer be true.")
+        format!(
+            "Stale: the data were {age} old when this page was made. What is shown may no longer be true."
+        )
     })
 }
 

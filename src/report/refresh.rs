@@ -91,9 +91,7 @@ pub fn faces(config: &ReportConfig, input: &Input) -> Faces {
 pub fn due(old: Option<&Faces>, new: &Faces, now_ms: i64) -> Due {
     let is_due = |old: Option<&Made>, new: &Made| {
         // A due time out of reach can only come from a clock that was wrong.
-        old.is_none_or(|old| {
-            old.face != new.face || old.due_ms <= now_ms || old.due_ms > now_ms + REGULAR_MS
-        })
+        old.is_none_or(|old| old.face != new.face || old.due_ms <= now_ms || old.due_ms > now_ms + REGULAR_MS)
     };
     let clusters: BTreeSet<ClusterName> = new
         .clusters
