@@ -36,7 +36,7 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
             there.iter().flat_map(|row| row.errors.iter().map(|error| (row.cluster.as_str(), error)));
         return Ok(summary(&there).with_errors(distinct(errors)));
     }
-    let live = is_live(context.store(), now_ms).await?;
+    let live = is_live(context.store(), &context.config().watch, now_ms).await?;
     // No groups: `evaluate` judges what is collected, over the store.
     let mut watch = Watch::start(context.watch_setup(Vec::new())?, now_ms).await;
     let ticks = watch.collect(now_ms, !live).await?;

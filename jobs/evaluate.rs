@@ -28,7 +28,7 @@ const SCOPE_REACH_MS: i64 = 3_600_000;
 
 async fn run(context: Context) -> anyhow::Result<Summary> {
     let now_ms = context.now_ms();
-    let live = is_live(context.store(), now_ms).await?;
+    let live = is_live(context.store(), &context.config().watch, now_ms).await?;
     let owned = |group: &&RuleGroup| rules::owner(group, live) == Owner::Evaluate;
     let groups: Vec<RuleGroup> = context.config().groups.iter().filter(owned).cloned().collect();
     let interval_ms = context.config().expected_interval_ms();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::run::live;
 use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When};
 use crate::watch::Watch;
 
@@ -26,6 +27,8 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
     let services = Arc::clone(&context.services);
     let clock = services.clock.clone();
     let changed = move || services.changed.notify_one();
-    watch.run(move || clock.now_ms(), context.services.shutdown.clone(), changed).await;
+    let shutdown = context.services.shutdown.clone();
+    let live = live::keep(context, watch.view(), shutdown.clone());
+    tokio::join!(watch.run(move || clock.now_ms(), shutdown, changed), live);
     Ok(Summary::new("stopped"))
 }

@@ -14,13 +14,15 @@ mod facts;
 mod pages;
 mod panels;
 pub mod publish_plan;
+pub mod refresh;
 mod site;
 mod templates;
 mod text;
 mod verdict;
 
+pub use api::{LIVE_PATH, live};
 pub use cluster_input::{ClusterInput, Input, ReportConfig};
 pub use days::{DayState, DayWord, day_states};
 pub use panels::{Panel, panels};
-pub use site::{ReportError, Site, render};
+pub use site::{ReportError, Site, render, render_due};
 pub use verdict::{Reason, State, Step, Verdict, verdict};

@@ -10,6 +10,7 @@ pub mod daemon;
 mod execute;
 pub mod exit_code;
 pub mod lambda;
+pub mod live;
 mod signal;
 pub mod site_server;
 mod spec;

@@ -21,6 +21,8 @@ const INCIDENT_REACH_MS: i64 = 90 * 86_400_000;
 
 /// Below this age a cluster's charts show its whole history.
 const YOUNG_MS: i64 = 2 * 3_600_000;
+/// The oldest reading of two hours may be this much younger than they are: readings have pauses.
+const PAUSE_MS: i64 = 10 * 60_000;
 const CHART_STEPS: i64 = 288;
 
 const DAYS: usize = 90;
@@ -62,18 +64,64 @@ impl Survey<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub async fn brief(&self, now_ms: i64) -> Result<Input, SurveyError> {
-        let rows = readings::latest(self.store, now_ms - READING_REACH_MS, now_ms + DAY_MS).await?;
+        let mut recent = readings::range(self.store, None, now_ms - YOUNG_MS, now_ms + DAY_MS).await?;
+        // Two days of readings are read only for clusters that went silent.
+        let is_silent = |subject: &Subject| !recent.iter().any(|row| row.cluster == subject.name);
+        if self.clusters.iter().any(is_silent) {
+            let older = (now_ms - READING_REACH_MS, now_ms - YOUNG_MS);
+            recent.extend(readings::latest(self.store, older.0, older.1).await?);
+        }
+        let incidents = self.incidents().await?;
+        let mut input = self.of(&newest(&recent), &incidents, now_ms);
+        for cluster in &mut input.clusters {
+            let first = recent.iter().filter(|row| row.cluster == cluster.name).map(|row| row.ts_ms).min();
+            self.shorten_young(cluster, first, input.data_through_ms);
+        }
+        input.job_runs = ledger::latest(self.store, now_ms - READING_REACH_MS).await?;
+        Ok(input)
+    }
+
+    /// The newest state of every incident.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn incidents(&self) -> Result<Vec<Incident>, SurveyError> {
         let incidents = sequence::all_latest::<Incident>(self.store, &Prefix::incidents()).await?;
-        let incidents: Vec<Incident> = incidents.into_iter().map(|(_, _, incident)| incident).collect();
-        let data_through_ms = rows.iter().map(|row| row.ts_ms).max().unwrap_or(now_ms);
-        let clusters = self.clusters.iter().map(|subject| self.cluster(subject, &rows, &incidents, now_ms));
-        Ok(Input {
-            data_through_ms,
+        Ok(incidents.into_iter().map(|(_, _, incident)| incident).collect())
+    }
+
+    /// What `rows`, the newest of each cluster, and `incidents` say.
+    pub fn of(&self, rows: &[ReadingRow], incidents: &[Incident], now_ms: i64) -> Input {
+        let clusters = self.clusters.iter().map(|subject| self.cluster(subject, rows, incidents, now_ms));
+        Input {
+            data_through_ms: rows.iter().map(|row| row.ts_ms).max().unwrap_or(now_ms),
+            made_ms: now_ms,
             expected_interval_ms: self.expected_interval_ms,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clusters: clusters.collect(),
-            job_runs: ledger::latest(self.store, now_ms - READING_REACH_MS).await?,
-        })
+            job_runs: Vec::new(),
+        }
+    }
+
+    /// [`Self::brief`] with the events of the last day: all that decides whether a page is due.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn sight(&self, now_ms: i64) -> Result<Input, SurveyError> {
+        let mut input = self.brief(now_ms).await?;
+        let through_ms = input.data_through_ms;
+        let filter = events::Filter {
+            start_ms: through_ms - DAY_MS,
+            end_ms: through_ms + DAY_MS,
+            ..events::Filter::default()
+        };
+        for event in events::query(self.store, &filter).await? {
+            let of = input.clusters.iter_mut().find(|cluster| cluster.name == event.cluster);
+            if let Some(cluster) = of {
+                cluster.events.push(event);
+            }
+        }
+        Ok(input)
     }
 
     fn cluster(
@@ -98,10 +146,16 @@ impl Survey<'_> {
     /// # Errors
     /// When the store cannot be read or a panel cannot be evaluated.
     pub async fn full(&self, now_ms: i64) -> Result<Input, SurveyError> {
-        let mut input = self.brief(now_ms).await?;
+        self.complete(self.sight(now_ms).await?).await
+    }
+
+    /// What a sight lacks: the panels and the days.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a panel cannot be evaluated.
+    pub async fn complete(&self, mut input: Input) -> Result<Input, SurveyError> {
         let through_ms = input.data_through_ms;
-        let mut clusters = std::mem::take(&mut input.clusters);
-        self.shorten_young(&mut clusters, through_ms).await?;
+        let clusters = std::mem::take(&mut input.clusters);
         // A few clusters at once: each holds a day of its series in memory.
         let filled = stream::iter(clusters).map(|cluster| self.fill(cluster, through_ms)).buffered(4);
         input.clusters = filled.try_collect().await?;
@@ -110,30 +164,15 @@ impl Survey<'_> {
 
     /// A cluster that is watched for less than two hours gets charts as long as its history, in steps as fine as
     /// its scrapes: a day with one dot at its end would tell nothing.
-    async fn shorten_young(&self, clusters: &mut [ClusterInput], through_ms: i64) -> Result<(), SurveyError> {
-        let from_ms = through_ms - YOUNG_MS;
-        let rows = readings::range(self.store, None, from_ms, through_ms + 1).await?;
-        for cluster in clusters {
-            let first = rows.iter().filter(|row| row.cluster == cluster.name).map(|row| row.ts_ms).min();
-            let Some(age_ms) = first.map(|first| through_ms - first).filter(|age| *age < YOUNG_MS - 60_000)
-            else {
-                continue;
-            };
-            cluster.chart_range_ms = age_ms.max(10 * self.expected_interval_ms);
-            let steps = cluster.chart_range_ms / CHART_STEPS;
-            cluster.chart_step_ms = steps.max(self.expected_interval_ms);
-        }
-        Ok(())
+    fn shorten_young(&self, cluster: &mut ClusterInput, first_ms: Option<i64>, through_ms: i64) {
+        let age_ms = first_ms.map(|first_ms| through_ms - first_ms);
+        let Some(age_ms) = age_ms.filter(|age| *age < YOUNG_MS - PAUSE_MS) else { return };
+        cluster.chart_range_ms = age_ms.max(10 * self.expected_interval_ms);
+        let steps = cluster.chart_range_ms / CHART_STEPS;
+        cluster.chart_step_ms = steps.max(self.expected_interval_ms);
     }
 
     async fn fill(&self, mut cluster: ClusterInput, through_ms: i64) -> Result<ClusterInput, SurveyError> {
-        let filter = events::Filter {
-            cluster: Some(cluster.name.clone()),
-            start_ms: through_ms - DAY_MS,
-            end_ms: through_ms + DAY_MS,
-            ..events::Filter::default()
-        };
-        cluster.events = events::query(self.store, &filter).await?;
         cluster.panels = self.panels(&cluster, through_ms).await?;
         let panel = |id: &str| cluster.panels.get(id).map_or(&[][..], Vec::as_slice);
         let (quorum, members, checks) = (panel("day_quorum"), panel("day_members"), panel("day_checks"));
@@ -179,6 +218,16 @@ fn range(panel: &Panel, cluster: &ClusterInput, through_ms: i64) -> EvalRange {
     let range_ms = if day { cluster.chart_range_ms } else { panel.range_ms };
     let end_ms = through_ms.div_euclid(step_ms) * step_ms + step_ms;
     EvalRange { start_ms: end_ms - range_ms - step_ms, end_ms, step_ms }
+}
+
+/// The rows of the newest reading of each cluster.
+fn newest(rows: &[ReadingRow]) -> Vec<ReadingRow> {
+    let mut newest_ms: BTreeMap<&ClusterName, i64> = BTreeMap::new();
+    for row in rows {
+        let ts_ms = newest_ms.entry(&row.cluster).or_insert(row.ts_ms);
+        *ts_ms = row.ts_ms.max(*ts_ms);
+    }
+    rows.iter().filter(|row| newest_ms.get(&row.cluster) == Some(&row.ts_ms)).cloned().collect()
 }
 
 /// The clusters that have a reading in the store.

@@ -12,6 +12,7 @@ mod cluster;
 mod config;
 mod head;
 mod judge;
+mod view;
 mod watcher;
 
 pub use buffer::{Batch, Buffer, Flushed};
@@ -19,4 +20,5 @@ pub use cluster::{ClusterWatch, Tick};
 pub use config::WatchConfig;
 pub use head::{Head, HeadStats, SampleKind, full_labels};
 pub use judge::{Judge, Judged};
+pub use view::View;
 pub use watcher::{Setup, Watch, is_live};

@@ -86,6 +86,7 @@ impl Check {
         cluster.rows.clone_from(&rows);
         let input = Input {
             data_through_ms: reading.ts_ms,
+            made_ms: reading.ts_ms,
             expected_interval_ms: config.expected_interval_ms(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clusters: Vec::new(),

@@ -237,7 +237,7 @@ mod tests {
             let endpoint = "http://10.0.0.1:2379".to_owned();
             let mut config = ClusterConfig::plain("c".parse().expect("name"), vec![endpoint]);
             config.metrics_urls = configured.into_iter().map(ToOwned::to_owned).collect();
-            let mut targets = Targets::new(&config, None).expect("targets");
+            let mut targets = Targets::new(&config, None, Arc::default()).expect("targets");
             let list = [1, 2].map(|id| listed(id, "", &[&format!("http://10.0.0.{id}:2379")]));
             targets.update(&list, true);
             let found: Vec<_> = targets.all().map(|target| target.metrics_url.clone()).collect();

@@ -7,17 +7,23 @@ use super::facts::{Facts, limit_of};
 use super::pages::cluster::ClusterPage;
 use super::pages::fleet::FleetPage;
 use super::pages::stale_after_ms;
+use super::refresh::{fleet_next_ms, next_ms};
+use super::verdict::of_facts;
 use super::{ClusterInput, Input, ReportConfig, ReportError, Site, panels};
 use crate::model::unit::rfc3339;
 
-/// `api/v1/{index,fleet,live/fleet}.json`.
+/// Where the small file lies that says how fresh everything is.
+pub const LIVE_PATH: &str = "api/v1/live/fleet.json";
+
+/// `api/v1/{index,fleet}.json`.
 pub(crate) fn fleet(input: &Input, page: &FleetPage, site: &mut Site) -> Result<(), ReportError> {
+    let shelf = Shelf { input, stale_after_ms: stale_after_ms(input, fleet_next_ms(input)) };
     let index: Vec<Value> = input
         .clusters
         .iter()
         .map(|c| json!({ "id": c.name, "name": c.name, "tags": c.tags, "href": format!("c/{}/index.html", c.name) }))
         .collect();
-    put(input, site, "index", "index/v1", &json!({ "clusters": index }))?;
+    shelf.put(site, "index", "index/v1", &json!({ "clusters": index }))?;
     let rows: Vec<Value> = page
         .rows
         .iter()
@@ -33,24 +39,31 @@ pub(crate) fn fleet(input: &Input, page: &FleetPage, site: &mut Site) -> Result<
         .collect();
     let counts: serde_json::Map<String, Value> =
         page.counts.iter().map(|count| (count.key.to_owned(), count.count.into())).collect();
-    put(
-        input,
-        site,
-        "fleet",
-        "fleet/v1",
-        &json!({ "worst": page.rows.first().map(|r| r.state), "counts": counts, "clusters": rows }),
-    )?;
-    let live: Vec<Value> = page
-        .rows
-        .iter()
-        .map(|row| {
-            json!({
-                "id": row.id, "state": row.state_key, "members": row.members, "leader": row.leader,
-                "alerts": row.alerts,
-            })
+    let body = json!({ "worst": page.rows.first().map(|r| r.state), "counts": counts, "clusters": rows });
+    shelf.put(site, "fleet", "fleet/v1", &body)
+}
+
+/// [`LIVE_PATH`]: what pages show at first sight, without any history. The pages' script polls it, so that
+/// they need not be made anew with every reading. `lifetime_ms` is how long after its data its successor is
+/// there, if all is well.
+///
+/// # Errors
+/// [`ReportError`], when it cannot be encoded.
+pub fn live(config: &ReportConfig, input: &Input, lifetime_ms: i64) -> Result<Vec<u8>, ReportError> {
+    let row = |cluster: &ClusterInput| {
+        let facts = Facts::new(config, input, cluster);
+        let members = match facts.rows.len() {
+            0 => String::new(),
+            _ => format!("{}/{}", facts.voters_up, facts.voters),
+        };
+        json!({
+            "id": cluster.name, "state": of_facts(&facts).state.key(), "members": members,
+            "leader": facts.leader_name().unwrap_or_else(|| "–".to_owned()), "alerts": facts.active.len(),
         })
-        .collect();
-    put(input, site, "live/fleet", "live-fleet/v1", &json!({ "clusters": live }))
+    };
+    let rows: Vec<Value> = input.clusters.iter().map(row).collect();
+    let shelf = Shelf { input, stale_after_ms: input.data_through_ms + lifetime_ms };
+    shelf.encode(LIVE_PATH, "live-fleet/v1", &json!({ "clusters": rows }))
 }
 
 /// `api/v1/clusters/<id>/*.json`.
@@ -62,6 +75,7 @@ pub(crate) fn cluster(
     site: &mut Site,
 ) -> Result<(), ReportError> {
     let at = |file: &str| format!("clusters/{}/{file}", cluster.name);
+    let shelf = Shelf { input, stale_after_ms: stale_after_ms(input, next_ms(cluster, input.made_ms)) };
     let verdict = &page.verdict;
     let reasons: Vec<Value> = verdict
         .reasons
@@ -76,10 +90,10 @@ pub(crate) fn cluster(
             "date": rfc3339(day.day_ms).get(..10), "state": day.word, "quorum_ratio": day.quorum_ratio,
         })).collect::<Vec<_>>(),
     });
-    put(input, site, &at("health"), "health/v1", &health)?;
+    shelf.put(site, &at("health"), "health/v1", &health)?;
     let facts = Facts::new(config, input, cluster);
-    put(input, site, &at("members"), "members/v1", &json!({ "members": members(config, &facts, page) }))?;
-    put(input, site, &at("topology"), "topology/v1", &topology(page))?;
+    shelf.put(site, &at("members"), "members/v1", &json!({ "members": members(config, &facts, page) }))?;
+    shelf.put(site, &at("topology"), "topology/v1", &topology(page))?;
     let alerts: Vec<Value> = page
         .alerts
         .iter()
@@ -92,14 +106,9 @@ pub(crate) fn cluster(
             })
         })
         .collect();
-    put(
-        input,
-        site,
-        &at("alerts"),
-        "alerts/v1",
-        &json!({ "rules_total": cluster.rules_total, "active": alerts }),
-    )?;
-    put(input, site, &at("bundles/overview.24h"), "bundle/v1", &bundle(&facts))
+    let alerts = json!({ "rules_total": cluster.rules_total, "active": alerts });
+    shelf.put(site, &at("alerts"), "alerts/v1", &alerts)?;
+    shelf.put(site, &at("bundles/overview.24h"), "bundle/v1", &bundle(&facts))
 }
 
 fn members(config: &ReportConfig, facts: &Facts<'_>, page: &ClusterPage) -> Vec<Value> {
@@ -183,19 +192,30 @@ struct Envelope<'a> {
     body: &'a Value,
 }
 
-/// Adds `api/v1/<name>.json`. `generated_at` is the instant the report speaks of, not the one it was made
-/// at: equal data shall give equal bytes.
-fn put(input: &Input, site: &mut Site, name: &str, schema: &str, body: &Value) -> Result<(), ReportError> {
-    let path = format!("api/v1/{name}.json");
-    let envelope = Envelope {
-        schema,
-        generated_at: rfc3339(input.data_through_ms),
-        data_through: rfc3339(input.data_through_ms),
-        stale_after: rfc3339(stale_after_ms(input)),
-        body,
-    };
-    let bytes = serde_json::to_vec(&envelope)
-        .map_err(|error| ReportError::Encode { path: path.clone(), message: error.to_string() })?;
-    site.insert(path, bytes);
-    Ok(())
+/// Where files of one instant go.
+struct Shelf<'a> {
+    input: &'a Input,
+    stale_after_ms: i64,
+}
+
+impl Shelf<'_> {
+    /// Adds `api/v1/<name>.json`.
+    fn put(&self, site: &mut Site, name: &str, schema: &str, body: &Value) -> Result<(), ReportError> {
+        let path = format!("api/v1/{name}.json");
+        let bytes = self.encode(&path, schema, body)?;
+        site.insert(path, bytes);
+        Ok(())
+    }
+
+    fn encode(&self, path: &str, schema: &str, body: &Value) -> Result<Vec<u8>, ReportError> {
+        let envelope = Envelope {
+            schema,
+            generated_at: rfc3339(self.input.made_ms),
+            data_through: rfc3339(self.input.data_through_ms),
+            stale_after: rfc3339(self.stale_after_ms),
+            body,
+        };
+        serde_json::to_vec(&envelope)
+            .map_err(|error| ReportError::Encode { path: path.to_owned(), message: error.to_string() })
+    }
 }

@@ -30,6 +30,8 @@ impl Default for ReportConfig {
 pub struct Input {
     /// The newest instant the data covers, ms since the epoch: the pages' "now".
     pub data_through_ms: i64,
+    /// When the pages are made, ms since the epoch.
+    pub made_ms: i64,
     /// How often readings are expected. Data older than three intervals is called stale.
     pub expected_interval_ms: i64,
     /// The program's version.
@@ -63,6 +65,9 @@ pub struct ClusterInput {
 }
 
 impl ClusterInput {
+    /// How far back charts reach at most, ms.
+    pub const DAY_MS: i64 = 86_400_000;
+
     /// A cluster of which nothing is known yet.
     pub fn new(name: ClusterName) -> Self {
         Self {
@@ -74,7 +79,7 @@ impl ClusterInput {
             panels: BTreeMap::new(),
             days: Vec::new(),
             rules_total: 0,
-            chart_range_ms: 86_400_000,
+            chart_range_ms: Self::DAY_MS,
             chart_step_ms: 300_000,
         }
     }

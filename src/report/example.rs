@@ -42,6 +42,7 @@ pub const EXPECTED: &[(&str, State)] = &[
 pub fn fleet() -> Input {
     Input {
         data_through_ms: DATA_THROUGH_MS,
+        made_ms: DATA_THROUGH_MS + 12_000,
         expected_interval_ms: 60_000,
         version: "0.1.0".to_owned(),
         clusters: (1..=54).filter_map(cluster).collect(),

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::text::visible;
 use super::verdict::State;
 use super::{Input, ReportConfig, assets, facts};
-use crate::model::unit::rfc3339;
+use crate::model::unit::{human_span, rfc3339};
 
 /// State as a word, a shape and a colour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,9 +44,15 @@ pub(crate) struct Shell {
     /// `14:05:12 UTC`.
     pub(crate) data_clock: String,
     pub(crate) data_through_ms: i64,
+    /// `14:05:24 UTC`: when this page was made.
+    pub(crate) made_clock: String,
+    pub(crate) made: String,
+    /// From then on this page should have been replaced.
     pub(crate) stale_after_ms: i64,
-    /// When the next data should be there.
+    /// When this page is made anew at the latest.
     pub(crate) next_clock: String,
+    /// What to say at the top, with or without scripts, when the data were old already.
+    pub(crate) stale_note: Option<String>,
     pub(crate) css: String,
     pub(crate) boot: String,
     pub(crate) app: String,
@@ -56,7 +62,13 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    pub(crate) fn new(config: &ReportConfig, input: &Input, title: String, root: &'static str) -> Self {
+    pub(crate) fn new(
+        config: &ReportConfig,
+        input: &Input,
+        title: String,
+        root: &'static str,
+        next_ms: i64,
+    ) -> Self {
         let clock = |ts| {
             chrono::DateTime::from_timestamp_millis(ts)
                 .map_or_else(String::new, |t| t.format("%H:%M:%S UTC").to_string())
@@ -69,8 +81,11 @@ impl Shell {
             data_through: rfc3339(input.data_through_ms),
             data_clock: clock(input.data_through_ms),
             data_through_ms: input.data_through_ms,
-            stale_after_ms: stale_after_ms(input),
-            next_clock: clock(input.data_through_ms + input.expected_interval_ms),
+            made_clock: clock(input.made_ms),
+            made: rfc3339(input.made_ms),
+            stale_after_ms: stale_after_ms(input, next_ms),
+            next_clock: clock(next_ms),
+            stale_note: stale_note(input),
             css: assets::path_of("site.css"),
             boot: assets::path_of("boot.js"),
             app: assets::path_of("app.js"),
@@ -80,9 +95,28 @@ impl Shell {
     }
 }
 
-/// From when on the data must be called stale.
-pub(crate) fn stale_after_ms(input: &Input) -> i64 {
-    input.data_through_ms + facts::STALE_INTERVALS * input.expected_interval_ms
+/// From when on a file that is made anew at `next_ms` must be called stale: then its successor, which covers
+/// newer data, should have been there for a while. Old data were stale from the start.
+pub(crate) fn stale_after_ms(input: &Input, next_ms: i64) -> i64 {
+    let age_limit_ms = facts::STALE_INTERVALS * input.expected_interval_ms;
+    if input.made_ms - input.data_through_ms > age_limit_ms {
+        return input.data_through_ms + age_limit_ms;
+    }
+    next_ms.max(input.data_through_ms) + age_limit_ms.max(MAKING_MS)
+}
+
+/// How long making and publishing may take.
+const MAKING_MS: i64 = 180_000;
+
+/// Set when the data were old when the page was made: a page that is read long after says so itself.
+fn stale_note(input: &Input) -> Option<String> {
+    let age_ms = input.made_ms - input.data_through_ms;
+    (age_ms > facts::STALE_INTERVALS * input.expected_interval_ms).then(|| {
+        let age = human_span(age_ms);
+        format!(
+            "Stale: the data were {age} old when this page was made. What is shown may no longer be true."
+        )
+    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use ring::digest;
 use serde::{Deserialize, Serialize};
 
 use super::Site;
+use super::refresh::{Due, Faces};
 
 /// Where the manifest lies in the site.
 pub const MANIFEST_PATH: &str = "site-manifest.json";
@@ -16,7 +17,7 @@ pub const MANIFEST_PATH: &str = "site-manifest.json";
 /// Hashed assets that no page refers to any more stay this long, so that open tabs keep working.
 pub const ASSET_GRACE_MS: i64 = 24 * 3_600_000;
 
-/// `watch` owns what is below here: the report writes such a file only where there is none.
+/// Live files are written by whoever has the newest data, beside the plan.
 const LIVE_PREFIX: &str = "api/v1/live/";
 
 /// What the last publication uploaded.
@@ -26,6 +27,9 @@ pub struct Manifest {
     pub files: BTreeMap<String, Entry>,
     /// Assets that went out of use, and when, ms since the epoch.
     pub retired: BTreeMap<String, i64>,
+    /// What the pages said. Absent in the manifests of older versions, which makes every page due.
+    #[serde(default)]
+    pub faces: Option<Faces>,
 }
 
 /// One file of the site.
@@ -68,20 +72,39 @@ impl Manifest {
     }
 }
 
-/// How to get from the site that `old` describes (`None`: nothing is known, upload all) to `site`.
+/// How to get from the site that `old` describes (`None`: nothing is known, upload all) to `site`, which holds
+/// the pages that are `due`; those that are not stay as they are. `faces` are those of all pages.
 ///
 /// # Errors
 /// When the new manifest cannot be encoded, which would be a bug.
-pub fn plan(old: Option<&Manifest>, site: &Site, now_ms: i64) -> Result<Plan, ManifestError> {
+pub fn plan(
+    old: Option<&Manifest>,
+    site: &Site,
+    due: &Due,
+    faces: Faces,
+    now_ms: i64,
+) -> Result<Plan, ManifestError> {
     let empty = Manifest::default();
     let before = old.unwrap_or(&empty);
-    let files: BTreeMap<String, Entry> = site
-        .iter()
-        .map(|(path, body)| (path.clone(), Entry { hash: sha256(body), bytes: body.len() as u64 }))
-        .collect();
+    let stays = |path: &str| match owner(path) {
+        Owner::Assets => false,
+        Owner::Fleet => !due.fleet,
+        Owner::Cluster(name) => {
+            let known = name.parse().ok();
+            known.is_some_and(|name| faces.clusters.contains_key(&name) && !due.clusters.contains(&name))
+        }
+    };
+    let mut files: BTreeMap<String, Entry> =
+        before.files.iter().filter(|(path, _)| stays(path)).map(|(p, e)| (p.clone(), e.clone())).collect();
+    let kept = files.len();
+    files.extend(
+        site.iter()
+            .map(|(path, body)| (path.clone(), Entry { hash: sha256(body), bytes: body.len() as u64 })),
+    );
     let mut retired = before.retired.clone();
     let mut deletes = Vec::new();
-    for path in before.files.keys().filter(|path| !files.contains_key(*path)) {
+    let is_gone = |path: &&String| !files.contains_key(*path) && !path.starts_with(LIVE_PREFIX);
+    for path in before.files.keys().filter(is_gone) {
         if path.starts_with("assets/") {
             retired.entry(path.clone()).or_insert(now_ms);
         } else {
@@ -90,12 +113,12 @@ pub fn plan(old: Option<&Manifest>, site: &Site, now_ms: i64) -> Result<Plan, Ma
         }
     }
     retired.retain(|path, _| !files.contains_key(path));
-    let (due, retired): (BTreeMap<String, i64>, BTreeMap<String, i64>) =
+    let (expired, retired): (BTreeMap<String, i64>, BTreeMap<String, i64>) =
         retired.into_iter().partition(|(_, since_ms)| now_ms - since_ms >= ASSET_GRACE_MS);
-    deletes.extend(due.into_keys());
+    deletes.extend(expired.into_keys());
     let is_there = |path: &str| {
         let known = before.files.get(path);
-        known.is_some_and(|old| path.starts_with(LIVE_PREFIX) || files.get(path) == Some(old))
+        known.is_some_and(|old| files.get(path) == Some(old))
     };
     let mut uploads: Vec<Upload> = site
         .iter()
@@ -103,12 +126,29 @@ pub fn plan(old: Option<&Manifest>, site: &Site, now_ms: i64) -> Result<Plan, Ma
         .map(|(path, body)| upload(path, body.clone()))
         .collect();
     uploads.sort_by(|a, b| (rank(&a.path), &a.path).cmp(&(rank(&b.path), &b.path)));
-    let unchanged = site.len() - uploads.len();
-    let manifest = Manifest { schema: "site-manifest/v1".to_owned(), files, retired };
+    let unchanged = kept + site.len() - uploads.len();
+    let faces = Some(faces.after(before.faces.as_ref(), due));
+    let manifest = Manifest { schema: "site-manifest/v1".to_owned(), files, retired, faces };
     if old != Some(&manifest) {
         uploads.push(upload(MANIFEST_PATH, serde_json::to_vec(&manifest)?));
     }
     Ok(Plan { uploads, deletes, unchanged })
+}
+
+/// With which page a file is made.
+enum Owner<'a> {
+    Assets,
+    Fleet,
+    Cluster(&'a str),
+}
+
+fn owner(path: &str) -> Owner<'_> {
+    let of_cluster = path.strip_prefix("c/").or_else(|| path.strip_prefix("api/v1/clusters/"));
+    match of_cluster.and_then(|rest| rest.split('/').next()) {
+        Some(name) => Owner::Cluster(name),
+        None if path.starts_with("assets/") => Owner::Assets,
+        None => Owner::Fleet,
+    }
 }
 
 /// A file must not be seen before what it refers to.
@@ -154,10 +194,26 @@ fn sha256(body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::refresh::Made;
     use super::*;
+    use crate::model::ClusterName;
 
     fn site(files: &[(&str, &str)]) -> Site {
         files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect()
+    }
+
+    /// A plan in which every page is due, all pages being of the clusters that `site` has.
+    fn plan(old: Option<&Manifest>, site: &Site, now_ms: i64) -> Result<Plan, ManifestError> {
+        let names = site.keys().filter_map(|path| match owner(path) {
+            Owner::Cluster(name) => name.parse().ok(),
+            _ => None,
+        });
+        let clusters: std::collections::BTreeSet<_> = names.collect();
+        let faces = Faces {
+            clusters: clusters.iter().map(|name: &ClusterName| (name.clone(), Made::default())).collect(),
+            ..Faces::default()
+        };
+        super::plan(old, site, &Due { clusters, fleet: true }, faces, now_ms)
     }
 
     fn paths(plan: &Plan) -> Vec<&str> {
@@ -209,9 +265,34 @@ mod tests {
     }
 
     #[test]
-    fn live_files_are_left_to_their_owner() {
-        let old = manifest_of(&plan(None, &site(&[("api/v1/live/fleet.json", "a")]), 0).expect("plans"));
-        let next = plan(Some(&old), &site(&[("api/v1/live/fleet.json", "b")]), 0).expect("plans");
-        assert!(!paths(&next).contains(&"api/v1/live/fleet.json"));
+    fn pages_that_are_not_due_stay_and_those_of_clusters_that_are_gone_do_not() {
+        let files = ["c/a/index.html", "c/b/index.html", "api/v1/clusters/b/health.json", "index.html"];
+        let first = site(&files.map(|path| (path, "old")));
+        let old = manifest_of(&plan(None, &first, 0).expect("plans"));
+        let name = |text: &str| -> ClusterName { text.parse().expect("is a name") };
+        let made = |face: &str| Made { face: face.to_owned(), due_ms: 9 };
+        let faces = |names: &[&str]| Faces {
+            fleet: made("f"),
+            clusters: names.iter().map(|n| (name(n), made(n))).collect(),
+        };
+        let due = Due { clusters: [name("a")].into(), fleet: true };
+        let new = site(&[("c/a/index.html", "new"), ("index.html", "new")]);
+        let next = super::plan(Some(&old), &new, &due, faces(&["a", "b"]), 1).expect("plans");
+        assert_eq!(paths(&next), ["c/a/index.html", "index.html", MANIFEST_PATH]);
+        assert_eq!((next.unchanged, next.deletes.len()), (2, 0));
+        let known = manifest_of(&next).faces.expect("has faces");
+        assert_eq!((known.clusters[&name("a")].face.as_str(), known.fleet.due_ms), ("a", 9));
+        assert_eq!(known.clusters[&name("b")], Made::default(), "it was not made");
+        let gone = super::plan(Some(&old), &new, &due, faces(&["a"]), 1).expect("plans");
+        assert_eq!(gone.deletes, ["api/v1/clusters/b/health.json", "c/b/index.html"]);
+    }
+
+    #[test]
+    fn live_files_and_manifests_of_older_versions_are_no_trouble() {
+        let text = r#"{"schema":"site-manifest/v1","retired":{},
+            "files":{"api/v1/live/fleet.json":{"hash":"x","bytes":1}}}"#;
+        let old = Manifest::parse(text.as_bytes()).expect("parses");
+        assert_eq!(old.faces, None);
+        assert_eq!(plan(Some(&old), &site(&[("index.html", "a")]), 0).expect("plans").deletes, [""; 0]);
     }
 }

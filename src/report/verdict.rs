@@ -126,6 +126,12 @@ pub(crate) fn of_facts(facts: &Facts<'_>) -> Verdict {
     describe(facts, state, reasons)
 }
 
+/// Whether nothing but figures above their limits makes the cluster less than healthy: what is known without
+/// its series, as the live file is, cannot say better.
+pub(crate) fn rests_on_limits(facts: &Facts<'_>, verdict: &Verdict) -> bool {
+    !verdict.reasons.is_empty() && verdict.reasons == above_limits(facts)
+}
+
 fn reason(state: State, text: impl Into<String>, detail: impl Into<String>) -> Reason {
     Reason { state, text: text.into(), detail: detail.into(), since_ms: None, runbook: None }
 }

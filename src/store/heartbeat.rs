@@ -19,6 +19,16 @@ pub async fn beat(store: &Store, writer: &Writer, shard: &str, now_ms: i64) -> R
 /// # Errors
 /// When the store cannot be listed.
 pub async fn live(store: &Store, shard: &str, now_ms: i64, fresh_ms: i64) -> Result<Vec<String>, StoreError> {
+    Ok(beats(store, shard, now_ms, fresh_ms).await?.into_keys().collect())
+}
+
+/// Writers with a beat in the last `fresh_ms`, and their newest.
+async fn beats(
+    store: &Store,
+    shard: &str,
+    now_ms: i64,
+    fresh_ms: i64,
+) -> Result<BTreeMap<String, i64>, StoreError> {
     let after = key::instant(now_ms.saturating_sub(fresh_ms));
     let mut newest: BTreeMap<String, i64> = BTreeMap::new();
     for writer in store.folders(&Prefix::watch(shard)).await? {
@@ -30,7 +40,7 @@ pub async fn live(store: &Store, shard: &str, now_ms: i64, fresh_ms: i64) -> Res
             }
         }
     }
-    Ok(newest.into_keys().collect())
+    Ok(newest)
 }
 
 /// The id of the writer that owns the shard's samples now, if any loop is alive.
@@ -43,7 +53,20 @@ pub async fn owner(
     now_ms: i64,
     fresh_ms: i64,
 ) -> Result<Option<String>, StoreError> {
-    Ok(live(store, shard, now_ms, fresh_ms).await?.into_iter().next())
+    Ok(owner_and_beat(store, shard, now_ms, fresh_ms).await?.map(|(owner, _)| owner))
+}
+
+/// [`owner`], and when it last beat, ms since the epoch.
+///
+/// # Errors
+/// When the store cannot be listed.
+pub async fn owner_and_beat(
+    store: &Store,
+    shard: &str,
+    now_ms: i64,
+    fresh_ms: i64,
+) -> Result<Option<(String, i64)>, StoreError> {
+    Ok(beats(store, shard, now_ms, fresh_ms).await?.into_iter().next())
 }
 
 /// Takes back this writer's beats, so that a stand-by takes over at once after a clean stop.

@@ -56,6 +56,13 @@ impl Buffer {
         self.lock().samples.clear();
     }
 
+    /// Drops samples and rows of before `ts_ms`: another writer has stored them.
+    pub fn discard_before(&self, ts_ms: i64) {
+        let mut pending = self.lock();
+        pending.samples.retain(|sample| sample.ts_ms >= ts_ms);
+        pending.rows.retain(|row| row.ts_ms >= ts_ms);
+    }
+
     pub fn add_rows(&self, rows: impl IntoIterator<Item = ReadingRow>) {
         self.lock().rows.extend(rows);
     }
@@ -86,6 +93,19 @@ impl Buffer {
             self.give_back(batch);
         }
         written.map(|()| flushed)
+    }
+
+    /// Writes the events alone: of those two witnesses make one, so a watch that stands by tells its own.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn flush_events(&self, store: &Store, writer: &Writer, now_ms: i64) -> Result<(), StoreError> {
+        let mut batch = Pending { events: std::mem::take(&mut self.lock().events), ..Pending::default() };
+        let written = write(store, writer, now_ms, 0, &mut batch).await;
+        if written.is_err() {
+            self.give_back(batch);
+        }
+        written
     }
 
     fn give_back(&self, mut batch: Pending) {

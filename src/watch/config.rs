@@ -45,6 +45,12 @@ impl WatchConfig {
         self.flush_interval.unwrap_or(default).0
     }
 
+    /// How old a heartbeat may be for its loop to count as alive, ms: one beat may be late.
+    pub fn fresh_ms(&self, local: bool) -> i64 {
+        let beats = self.flush_interval(local) * 2 + Duration::from_secs(5);
+        i64::try_from(beats.as_millis()).unwrap_or(i64::MAX / 4)
+    }
+
     /// What is wrong with the values, as (key, message).
     pub fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();

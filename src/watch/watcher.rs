@@ -11,6 +11,7 @@ use super::cluster::{ClusterWatch, Tick};
 use super::config::WatchConfig;
 use super::head::Head;
 use super::judge::{Judge, Judged};
+use super::view::View;
 use crate::model::{ClusterName, Instance, chain};
 use crate::probe::Prober;
 use crate::rules::{self, Owner, RuleGroup, Scope};
@@ -18,9 +19,6 @@ use crate::store::{Store, StoreError, Writer, heartbeat, samples};
 
 /// Samples read back at start, at most.
 const REFILL_SAMPLES: usize = 5_000_000;
-
-/// How old a heartbeat may be for its loop to count as alive, ms.
-const HEARTBEAT_FRESH_MS: i64 = 60_000;
 
 /// What a watch is made from.
 pub struct Setup {
@@ -50,6 +48,7 @@ struct Shared {
     store: Store,
     writer: Writer,
     to_send: tokio::sync::Notify,
+    view: View,
 }
 
 impl Watch {
@@ -85,8 +84,14 @@ impl Watch {
             store: setup.store,
             writer: setup.writer,
             to_send: tokio::sync::Notify::new(),
+            view: View::default(),
         };
         Self { clusters, shared: Arc::new(shared) }
+    }
+
+    /// What this watch sees, also while it runs.
+    pub fn view(&self) -> View {
+        self.shared.view.clone()
     }
 
     /// One round over all clusters at a given instant: read what is due, judge, no flush. For `collect` and for
@@ -174,6 +179,7 @@ impl Watch {
             let transitions = self.shared.judge_and_log(now_ms()).await;
             if transitions {
                 self.shared.to_send.notify_one();
+                self.shared.view.ring();
             }
             if transitions || std::mem::take(&mut seen_change) {
                 self.shared.flush_and_log(now_ms()).await;
@@ -220,8 +226,9 @@ const SHARD: &str = "all";
 ///
 /// # Errors
 /// When the store cannot be listed.
-pub async fn is_live(store: &Store, now_ms: i64) -> Result<bool, StoreError> {
-    Ok(heartbeat::owner(store, SHARD, now_ms, HEARTBEAT_FRESH_MS).await?.is_some())
+pub async fn is_live(store: &Store, config: &WatchConfig, now_ms: i64) -> Result<bool, StoreError> {
+    let fresh_ms = config.fresh_ms(store.local_path().is_some());
+    Ok(heartbeat::owner(store, SHARD, now_ms, fresh_ms).await?.is_some())
 }
 
 async fn poll(
@@ -235,6 +242,7 @@ async fn poll(
         ticks.tick().await;
         let tick = shared.tick(&mut cluster, now_ms()).await;
         if tick.changed {
+            shared.view.ring();
             // A full channel means that the rules are about to be evaluated anyway.
             let _ = hints.try_send(());
         }
@@ -251,6 +259,7 @@ fn interval(period: Duration) -> tokio::time::Interval {
 impl Shared {
     async fn tick(&self, cluster: &mut ClusterWatch, now_ms: i64) -> Tick {
         let tick = cluster.tick(now_ms, &self.head, &self.buffer).await;
+        self.view.see(&tick.reading);
         for event in &tick.events {
             info!(cluster = %event.cluster, kind = event.kind.as_str(), "{}", event.text);
         }
@@ -287,16 +296,49 @@ impl Shared {
     }
 
     async fn flush_and_log(&self, now_ms: i64) {
+        if !self.view.speaks() {
+            if let Err(error) = self.buffer.flush_events(&self.store, &self.writer, now_ms).await {
+                warn!(%error, "the events could not be written, they are kept");
+            }
+            return;
+        }
         match self.buffer.flush(&self.store, &self.writer, now_ms).await {
             Ok(flushed) => tracing::debug!(samples = flushed.samples, readings = flushed.readings, "flushed"),
             Err(error) => warn!(error = chain(&error), "the segment could not be written, it is kept"),
         }
     }
 
+    /// Finds out whether this loop is the oldest that is alive; if not, drops what that one has stored by now.
+    /// What it may not have stored yet stays, so that nothing is missing when it dies. When nobody can tell
+    /// whose word counts, ours does: readers drop what was written twice, and cannot make up what nobody wrote.
+    async fn claim(&self, now_ms: i64) {
+        let local = self.store.local_path().is_some();
+        let fresh_ms = self.config.fresh_ms(local);
+        let found = heartbeat::owner_and_beat(&self.store, SHARD, now_ms, fresh_ms).await;
+        let other = match found {
+            Ok(owner) => owner.filter(|(owner, _)| *owner != self.writer.id().to_string()),
+            Err(error) => {
+                warn!(%error, "the heartbeats cannot be listed");
+                None
+            }
+        };
+        let speaks = other.is_none();
+        if let Some((owner, beat_ms)) = other {
+            if self.view.speaks() {
+                info!(owner, "an older watch is alive and writes the samples");
+            }
+            // It flushes after it beats, so the flush before its newest beat is the last that is certain.
+            let flush_ms = i64::try_from(self.config.flush_interval(local).as_millis()).unwrap_or(60_000);
+            self.buffer.discard_before(beat_ms - flush_ms);
+        }
+        self.view.set_speaks(speaks);
+    }
+
     async fn beat(&self, now_ms: i64) {
         let beat = heartbeat::beat(&self.store, &self.writer, SHARD, now_ms).await;
-        let trimmed =
-            heartbeat::trim(&self.store, &self.writer, SHARD, now_ms - 2 * HEARTBEAT_FRESH_MS).await;
+        self.claim(now_ms).await;
+        let fresh_ms = self.config.fresh_ms(self.store.local_path().is_some());
+        let trimmed = heartbeat::trim(&self.store, &self.writer, SHARD, now_ms - 2 * fresh_ms).await;
         if let Err(error) = beat.and(trimmed) {
             warn!(error = chain(&error), "the heartbeat could not be written");
         }

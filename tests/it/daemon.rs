@@ -95,6 +95,37 @@ async fn a_killed_leader_is_noticed_told_shown_and_resolved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_live_file_follows_the_members_without_the_report() {
+    let mut cluster = EtcdCluster::start(3, Options::default()).await;
+    let folder = tempfile::tempdir().expect("temp folder");
+    let config = configure(folder.path(), &cluster, "[jobs.report]\nenabled = false\n");
+    let daemon = Daemon::start(folder.path(), &["--config", &config, "run"], &[]);
+    let live = || -> serde_json::Value {
+        let text = std::fs::read(folder.path().join("store/site/api/v1/live/fleet.json")).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    };
+    let members = |json: &serde_json::Value| json["clusters"][0]["members"].as_str().map(str::to_owned);
+    let follower = (cluster.leader().await + 1) % 3;
+    until("three members in the live file", &daemon, || members(&live()).as_deref() == Some("3/3")).await;
+    let through = || live()["data_through"].as_str().map(str::to_owned);
+    let first = through();
+    assert!(first.is_some());
+    until("newer data in the live file", &daemon, || through() > first).await;
+
+    cluster.kill(follower);
+    until("two members in the live file", &daemon, || members(&live()).as_deref() == Some("2/3")).await;
+    until("the alert in the live file", &daemon, || live()["clusters"][0]["alerts"] == 1).await;
+    let file = live();
+    assert_ne!(file["clusters"][0]["state"], "healthy", "{file}");
+    assert!(file["stale_after"].as_str() > file["data_through"].as_str(), "{file}");
+
+    cluster.restart(follower);
+    until("a live file without the alert", &daemon, || live()["clusters"][0]["alerts"] == 0).await;
+    assert!(!folder.path().join("store/site/index.html").exists(), "no report ran");
+    assert_eq!(daemon.terminate(Duration::from_secs(30)), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_daemon_leaves_a_whole_store_and_the_next_one_goes_on() {
     let cluster = EtcdCluster::start(1, Options::default()).await;
     let folder = tempfile::tempdir().expect("temp folder");

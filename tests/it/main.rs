@@ -31,3 +31,4 @@ mod s3;
 mod store;
 mod tidy;
 mod tls;
+mod uploads;

@@ -13,8 +13,9 @@ use crate::model::unit::{human_span, rfc3339};
 use crate::model::{Incident, IncidentState};
 use crate::report::chart::{Heatmap, LineChart};
 use crate::report::facts::{Facts, class_of};
+use crate::report::refresh::next_ms;
 use crate::report::text::{clock, count, visible, web_link};
-use crate::report::verdict::{Verdict, of_facts};
+use crate::report::verdict::{Verdict, of_facts, rests_on_limits};
 use crate::report::{ClusterInput, Input, ReportConfig};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,6 +27,8 @@ pub(crate) struct ClusterPage {
     pub(crate) about: Vec<String>,
     pub(crate) verdict: Verdict,
     pub(crate) verdict_class: &'static str,
+    /// The live file does not know the series that the verdict rests on.
+    pub(crate) rests_on_limits: bool,
     pub(crate) read_clock: Option<String>,
     pub(crate) tiles: Vec<Tile>,
     pub(crate) topology: Option<Topology>,
@@ -61,7 +64,7 @@ impl ClusterPage {
         let facts = Facts::new(config, input, cluster);
         let verdict = of_facts(&facts);
         let name = cluster.name.as_str();
-        let mut shell = Shell::new(config, input, name.to_owned(), "../../");
+        let mut shell = Shell::new(config, input, name.to_owned(), "../../", next_ms(cluster, input.made_ms));
         let twin = |file: &str| format!("api/v1/clusters/{name}/{file}.json");
         shell.twins = vec![
             ("Health", twin("health")),
@@ -78,6 +81,7 @@ impl ClusterPage {
             state: Badge::of_state(verdict.state),
             about: about(&facts),
             verdict_class: verdict.state.class(),
+            rests_on_limits: rests_on_limits(&facts, &verdict),
             verdict,
             read_clock: facts.read_ms().map(|ts| clock(ts, facts.now_ms)),
             tiles: tiles(&facts),

@@ -8,8 +8,9 @@ use crate::model::JobRun;
 use crate::model::unit::{human_seconds, three_digits};
 use crate::report::chart::{Spark, spark};
 use crate::report::facts::Facts;
+use crate::report::refresh::fleet_next_ms;
 use crate::report::text::{count, visible};
-use crate::report::verdict::{State, of_facts};
+use crate::report::verdict::{State, of_facts, rests_on_limits};
 use crate::report::{ClusterInput, Input, ReportConfig};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,6 +36,8 @@ pub(crate) struct Row {
     pub(crate) state: State,
     pub(crate) state_key: &'static str,
     pub(crate) badge: Badge,
+    /// The live file does not know the series that the state rests on.
+    pub(crate) rests_on_limits: bool,
     pub(crate) headline: String,
     pub(crate) tags: Vec<String>,
     /// `3/3`; empty when never read.
@@ -71,7 +74,7 @@ pub(crate) struct Job {
 
 impl FleetPage {
     pub(crate) fn new(config: &ReportConfig, input: &Input) -> Self {
-        let mut shell = Shell::new(config, input, "Fleet".to_owned(), "");
+        let mut shell = Shell::new(config, input, "Fleet".to_owned(), "", fleet_next_ms(input));
         shell.twins =
             vec![("Fleet", "api/v1/fleet.json".to_owned()), ("Index", "api/v1/index.json".to_owned())];
         let mut rows: Vec<Row> = input.clusters.iter().map(|c| row(config, input, c)).collect();
@@ -121,6 +124,7 @@ fn row(config: &ReportConfig, input: &Input, cluster: &ClusterInput) -> Row {
         state: verdict.state,
         state_key: verdict.state.key(),
         badge: Badge::of_state(verdict.state),
+        rests_on_limits: rests_on_limits(&facts, &verdict),
         headline: verdict.headline,
         tags: cluster.tags.values().map(|value| visible(value)).collect(),
         members: if facts.rows.is_empty() {
