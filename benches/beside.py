@@ -114,40 +114,62 @@ def folder_bytes(path):
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-def history(name, moving):
+def history(name, targets, hours, moving, *metrics):
     """The same samples as a compacted store and as blocks."""
     folder = DIR / name
     folder.mkdir()
-    lines = [words(line) for line in beside("write", folder, HISTORY_TARGETS, HISTORY_HOURS, moving).splitlines()]
-    day = next(line for line in lines if line["level"] == "Day")
+    lines = [words(line) for line in beside("write", folder, targets, hours, moving, *metrics).splitlines()]
+    days = next(line for line in lines if line["level"] == "Day")
     blocks = folder / "blocks"
     subprocess.run(["promtool", "tsdb", "create-blocks-from", "openmetrics", str(folder / "openmetrics.txt"),
                     str(blocks)], check=True, stdout=subprocess.DEVNULL)
     (folder / "openmetrics.txt").unlink()
     metas = [json.loads(meta.read_text())["stats"] for meta in blocks.glob("*/meta.json")]
     rows = sum(meta["numSamples"] for meta in metas)
-    if rows != int(day["rows"]):
-        raise SystemExit(f"{rows} samples in Prometheus' blocks, {day['rows']} in the store")
-    return {"rows": rows, "ours": int(day["bytes"]) / rows, "theirs": folder_bytes(blocks) / rows}
+    if rows != int(days["rows"]):
+        raise SystemExit(f"{rows} samples in Prometheus' blocks, {days['rows']} in the store")
+    return {"folder": folder, "hours": hours, "rows": rows,
+            "ours": int(days["bytes"]) / rows, "theirs": folder_bytes(blocks) / rows}
 
 
 QUERIES = [
     ("one series", "etcd_server_proposals_committed_total{instance=\"127.0.1.1:2379\"}"),
-    ("rate, three series", "rate(etcd_server_proposals_committed_total[5m])"),
+    ("rate of one metric", "rate(etcd_server_proposals_committed_total[5m])"),
     ("p99 of a histogram", "histogram_quantile(0.99, sum by (instance, le) (rate(etcd_disk_wal_fsync_duration_seconds_bucket[5m])))"),
     ("rate of the gRPC series, summed", "sum by (grpc_method) (rate(grpc_server_handled_total[5m]))"),
 ]
+# What the 30 days hold: the files of all series would take longer to write than everything else here.
+MONTH = ["etcd_server_proposals", "etcd_disk_wal_fsync", "etcd_server_leader", "etcd_mvcc_db", "etcd_server_has_leader"]
 
 
-def queries(folder):
+def settle(folder):
+    """Waits until Prometheus has compacted its blocks, as one that has run that long would have."""
+    last, since = None, time.monotonic()
+    deadline = time.monotonic() + 400
+    while time.monotonic() < deadline:
+        now = sorted(path.parent.name for path in folder.glob("*/meta.json"))
+        if now != last:
+            last, since = now, time.monotonic()
+        # It looks once a minute.
+        if time.monotonic() - since > 75:
+            return
+        time.sleep(1)
+    raise SystemExit("Prometheus does not stop compacting")
+
+
+def queries(made, step, names):
     """Medians of five; Prometheus over HTTP with its blocks open, ours from the files each time."""
-    start, end, step = START_S, START_S + HISTORY_HOURS * 3600 - 15, 30
+    folder = made["folder"]
+    start, end = START_S, START_S + made["hours"] * 3600 - 15
     port = free_port()
     (DIR / "empty.yml").write_text("{}")
     server = prometheus(port, DIR / "empty.yml", folder / "blocks", "--storage.tsdb.retention.time=100y")
     rows = []
     try:
+        settle(folder / "blocks")
         for name, expression in QUERIES:
+            if name not in names:
+                continue
             told = words(beside("query", folder / "store", start, end, step, expression))
             taken = []
             for _ in range(5):
@@ -156,7 +178,12 @@ def queries(folder):
                 taken.append(time.monotonic() - began)
             if len(theirs) != int(told["series"]) or not theirs:
                 raise SystemExit(f"{expression}: {len(theirs)} series from Prometheus, {told['series']} from ours")
-            rows.append((name, float(told["median"]), statistics.median(taken)))
+            points = sum(len(series["values"]) for series in theirs)
+            if points != int(told["points"]):
+                raise SystemExit(f"{expression}: {points} points from Prometheus, {told['points']} from ours")
+            hours = made["hours"]
+            span = f"{hours} h" if hours < 48 else f"{hours // 24} d"
+            rows.append((f"{span}, {name}", float(told["median"]), statistics.median(taken)))
     finally:
         stop(server)
     return rows
@@ -177,8 +204,12 @@ def row(what, ours, theirs, target, form):
 def main():
     load = os.getloadavg()[0]
     took = ingest()
-    recorded, busy = history("recorded", 0), history("busy", 0.5)
-    timed = queries(DIR / "busy")
+    recorded = history("recorded", HISTORY_TARGETS, HISTORY_HOURS, 0)
+    busy = history("busy", HISTORY_TARGETS, HISTORY_HOURS, 0.5)
+    every = [name for name, _ in QUERIES]
+    timed = queries(busy, 30, every)
+    timed += queries(history("day", 1, 24, 0.5), 60, every)
+    timed += queries(history("month", 3, 30 * 24, 0.5, *MONTH), 1800, every[:3])
     render = words(beside("render", 5))
     mib = lambda value: f"{value / 2**20:.0f} MiB"
     percent = lambda value: f"{value * 100:.1f} %"

@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use etcd_monitor::model::Labels;
+use etcd_monitor::model::unit::ConfigDuration;
+use etcd_monitor::model::{Labels, Samples, SeriesList, TargetSeries};
 use etcd_monitor::promql::{self, EvalOptions, EvalRange};
-use etcd_monitor::store::compact::{Plan, compact};
-use etcd_monitor::store::samples::{self, Row};
+use etcd_monitor::store::compact;
+use etcd_monitor::store::samples::{self, Block};
 use etcd_monitor::store::table::Table;
 use etcd_monitor::store::{Writer, listing};
 
@@ -21,46 +23,61 @@ const INTERVAL_MS: i64 = 15_000;
 const HOUR_MS: i64 = 3_600_000;
 const PORT: u16 = 2379;
 
-/// Writes `hours` of `targets` members to `dir/store`, compacted to a day file, and to `dir/openmetrics.txt`.
-pub fn write(dir: &Path, targets: usize, hours: i64, moving: f64) {
+/// What a history holds.
+pub struct Plan<'a> {
+    pub targets: usize,
+    pub hours: i64,
+    /// See [`Member::new`].
+    pub moving: f64,
+    /// Beginnings of the names of the metrics to keep; all if there are none.
+    pub metrics: Vec<&'a str>,
+}
+
+/// Writes a history to `dir/store`, compacted to day files, and to `dir/openmetrics.txt`.
+pub fn write(dir: &Path, plan: &Plan<'_>) {
     crate::block_on(async {
         let store = open(&dir.join("store")).await;
         let writer = Writer::new(START_MS, 1);
-        let mut members: Vec<Member> = (0..targets).map(|n| Member::new(n, moving)).collect();
-        let names: Vec<String> = (0..targets).map(|n| crate::replay::address(n, PORT).to_string()).collect();
-        let labels: Vec<Vec<Labels>> = members.iter().map(labels_of).collect();
-        let mut values: Vec<Vec<Vec<f64>>> =
-            members.iter().map(|member| vec![Vec::new(); member.lines.len()]).collect();
-        for step in 0..hours * HOUR_MS / INTERVAL_MS {
-            let ts_ms = START_MS + step * INTERVAL_MS;
-            let rows: Vec<Row<'_>> = members
-                .iter()
-                .zip(&names)
-                .zip(&labels)
-                .flat_map(|((member, instance), labels)| {
-                    member.lines.iter().zip(labels).map(move |(line, labels)| Row {
-                        cluster: "prod",
-                        instance,
-                        labels,
-                        ts_ms,
-                        value: line.value,
-                    })
-                })
-                .collect();
-            let n = u64::try_from(step).unwrap();
-            samples::write_segment(&store, &writer, ts_ms + 500, n, &rows).await.unwrap();
-            for (member, values) in members.iter_mut().zip(&mut values) {
-                for (line, values) in member.lines.iter().zip(values) {
-                    values.push(line.value);
+        let mut members: Vec<Member> = (0..plan.targets).map(|n| Member::new(n, plan.moving)).collect();
+        let names: Vec<String> =
+            (0..plan.targets).map(|n| crate::replay::address(n, PORT).to_string()).collect();
+        let kept = |series: &str| {
+            plan.metrics.is_empty() || plan.metrics.iter().any(|metric| series.starts_with(metric))
+        };
+        let lists: Vec<Arc<SeriesList>> = members.iter().map(|member| list_of(member, &kept)).collect();
+        let mut history: Vec<Vec<Vec<f64>>> = vec![Vec::new(); plan.targets];
+        for hour in 0..plan.hours {
+            let mut scrapes = Vec::new();
+            for step in 0..HOUR_MS / INTERVAL_MS {
+                let ts_ms = START_MS + hour * HOUR_MS + step * INTERVAL_MS;
+                for (n, member) in members.iter_mut().enumerate() {
+                    let values: Vec<f64> =
+                        member.lines.iter().filter(|line| kept(line.series)).map(|line| line.value).collect();
+                    history[n].push(values.clone());
+                    scrapes.push((n, ts_ms, Samples::new(Arc::clone(&lists[n]), values)));
+                    member.step();
                 }
-                member.step();
             }
+            let blocks = scrapes.iter().map(|(n, ts_ms, samples)| Block {
+                cluster: "prod",
+                instance: &names[*n],
+                ts_ms: *ts_ms,
+                samples,
+            });
+            let flush_ms = START_MS + (hour + 1) * HOUR_MS - 1;
+            let n = u64::try_from(hour).unwrap();
+            samples::write_blocks(&store, &writer, flush_ms, n, &blocks.collect::<Vec<_>>()).await.unwrap();
         }
-        openmetrics(&dir.join("openmetrics.txt"), &members, &names, &values);
+        openmetrics(&dir.join("openmetrics.txt"), &lists, &names, &history);
         let began = Instant::now();
-        compact(&store, &Plan::default(), START_MS + hours * HOUR_MS + HOUR_MS / 6, &|_| {}).await.unwrap();
-        // The hours first, then the day from them.
-        compact(&store, &Plan::default(), START_MS + 26 * HOUR_MS, &|_| {}).await.unwrap();
+        let mut how = compact::Plan::default();
+        // The comparison is of what was scraped, however old.
+        how.retention.raw = ConfigDuration(Duration::from_secs(100 * 86_400));
+        // The hours first, then the days from them.
+        for after_ms in [HOUR_MS / 6, 26 * HOUR_MS] {
+            let now_ms = START_MS + plan.hours * HOUR_MS + after_ms;
+            while compact::compact(&store, &how, now_ms, &|_| {}).await.unwrap().merged > 0 {}
+        }
         let seconds = began.elapsed().as_secs_f64();
         for ((table, level), line) in listing(&store).await.unwrap() {
             if table == Table::Samples {
@@ -73,27 +90,29 @@ pub fn write(dir: &Path, targets: usize, hours: i64, moving: f64) {
     });
 }
 
-fn labels_of(member: &Member) -> Vec<Labels> {
-    let parsed = member.lines.iter().map(|line| {
+fn list_of(member: &Member, kept: &impl Fn(&str) -> bool) -> Arc<SeriesList> {
+    let series = member.lines.iter().filter(|line| kept(line.series)).map(|line| {
         let (metric, labels) = line.series.split_once('{').unwrap_or((line.series, "}"));
-        Labels::parse_canonical(labels.trim_end_matches('}')).unwrap().with("__name__", metric)
+        let labels = Labels::parse_canonical(labels.trim_end_matches('}')).unwrap();
+        Arc::new(TargetSeries::new(labels.with("__name__", metric)))
     });
-    parsed.collect()
+    Arc::new(SeriesList::new(series.collect()))
 }
 
 /// Series by series, as `promtool tsdb create-blocks-from openmetrics` reads it best. Types are left out, so
 /// that any name may stand anywhere.
-fn openmetrics(path: &Path, members: &[Member], names: &[String], values: &[Vec<Vec<f64>>]) {
+fn openmetrics(path: &Path, lists: &[Arc<SeriesList>], names: &[String], history: &[Vec<Vec<f64>>]) {
     let mut out = BufWriter::new(File::create(path).unwrap());
-    for ((member, instance), values) in members.iter().zip(names).zip(values) {
-        for (line, values) in member.lines.iter().zip(values) {
-            let (metric, labels) = line.series.split_once('{').unwrap_or((line.series, "}"));
-            let comma = if labels == "}" { "" } else { "," };
-            for (value, step) in values.iter().zip(0_i64..) {
+    for ((list, instance), scrapes) in lists.iter().zip(names).zip(history) {
+        for (at, series) in list.iter().enumerate() {
+            let (metric, labels) = (series.metric(), series.text());
+            let comma = if labels.is_empty() { "" } else { "," };
+            for (values, step) in scrapes.iter().zip(0_i64..) {
                 let ts_s = (START_MS + step * INTERVAL_MS) / 1000;
                 writeln!(
                     out,
-                    "{metric}{{cluster=\"prod\",instance=\"{instance}\",job=\"etcd\"{comma}{labels} {value} {ts_s}"
+                    "{metric}{{cluster=\"prod\",instance=\"{instance}\",job=\"etcd\"{comma}{labels}}} {} {ts_s}",
+                    values[at]
                 )
                 .unwrap();
             }

@@ -23,7 +23,7 @@ use std::path::Path;
 const USAGE: &str = "usage (see benches/run.sh):
   replay  PORT TARGETS INTERVAL_MS            serve 127.0.1.1.. on PORT until killed
   ingest  PORT TARGETS INTERVAL_MS WARM_S SECONDS DIR  scrape them into a store
-  write   DIR TARGETS HOURS MOVING            the same history as store and as OpenMetrics text
+  write   DIR TARGETS HOURS MOVING [METRIC…]  the same history as store and as OpenMetrics text
   query   DIR START_S END_S STEP_S EXPRESSION
   render  ROUNDS";
 
@@ -45,8 +45,14 @@ fn main() {
             };
             ingest::run(&plan, Path::new(dir));
         }
-        ["write", dir, targets, hours, moving] => {
-            history::write(Path::new(dir), targets.parse().unwrap(), number(hours), moving.parse().unwrap());
+        ["write", dir, targets, hours, moving, metrics @ ..] => {
+            let plan = history::Plan {
+                targets: targets.parse().unwrap(),
+                hours: number(hours),
+                moving: moving.parse().unwrap(),
+                metrics: metrics.to_vec(),
+            };
+            history::write(Path::new(dir), &plan);
         }
         ["query", dir, start, end, step, expression] => {
             history::query(Path::new(dir), number(start), number(end), number(step), expression);
