@@ -24,7 +24,7 @@ const USAGE: &str = "usage (see benches/run.sh):
   replay  PORT TARGETS INTERVAL_MS            serve 127.0.1.1.. on PORT until killed
   ingest  PORT TARGETS INTERVAL_MS WARM_S SECONDS DIR  scrape them into a store
   write   DIR TARGETS HOURS MOVING [METRIC…]  the same history as store and as OpenMetrics text
-  query   DIR START_S END_S STEP_S EXPRESSION
+  query   DIR START_S END_S STEP_S ROUNDS EXPRESSION
   render  ROUNDS";
 
 fn main() {
@@ -54,8 +54,9 @@ fn main() {
             };
             history::write(Path::new(dir), &plan);
         }
-        ["query", dir, start, end, step, expression] => {
-            history::query(Path::new(dir), number(start), number(end), number(step), expression);
+        ["query", dir, start, end, step, rounds, expression] => {
+            let range = [start, end, step].map(|text| number(text) * 1000);
+            history::query(Path::new(dir), range, number(rounds), expression);
         }
         ["render", rounds] => render::run(rounds.parse().unwrap()),
         // `cargo bench` calls every target without words of ours.

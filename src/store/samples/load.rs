@@ -38,6 +38,10 @@ pub struct RollupSpan {
 /// Files read at once. Each costs up to three requests.
 const FILES_AT_ONCE: usize = 16;
 
+/// Up to so many rows of the pages that may hold a series are decoded at once; of more, first the series columns
+/// alone, to leave out the rest of what does not fit.
+const ROWS_UNFILTERED: usize = 1 << 16;
+
 /// How often a listing that changed under the reader is taken anew.
 const LISTINGS: usize = 3;
 
@@ -166,9 +170,11 @@ async fn read_file(
     let filter = ArrowPredicateFn::new(series_columns, move |batch| names.fitting(&batch));
     let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, footer.arrow.clone())
         .with_row_groups(pruned.row_groups)
-        .with_row_filter(RowFilter::new(vec![Box::new(filter)]))
         .with_batch_size(8192)
         .with_projection(projection);
+    if pruned.rows.as_ref().is_none_or(|rows| rows.row_count() > ROWS_UNFILTERED) {
+        builder = builder.with_row_filter(RowFilter::new(vec![Box::new(filter)]));
+    }
     if let Some(rows) = pruned.rows {
         builder = builder.with_row_selection(rows);
     }
