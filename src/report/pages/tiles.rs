@@ -136,7 +136,7 @@ pub(crate) fn source_text(source: &str) -> &'static str {
 }
 
 fn fsync(facts: &Facts<'_>) -> Tile {
-    let base = tile("fsync", "Worst WAL fsync p99");
+    let base = tile("fsync", "WAL fsync p99");
     let Some((instance, standing)) = facts.worst("wal_fsync") else {
         return Tile { note: "no recent value".to_owned(), ..base };
     };
@@ -240,7 +240,7 @@ fn backup() -> Tile {
         value: "none".to_owned(),
         badge,
         note: "no backups yet".to_owned(),
-        ..tile("backup", "Last verified backup")
+        ..tile("backup", "Backup")
     }
 }
 
