@@ -92,7 +92,7 @@ impl Instance {
     pub fn is_loopback(&self) -> bool {
         let host = self.0.rsplit_once(':').map_or(&*self.0, |(host, _)| host);
         let address = host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        host == "localhost" || address.parse::<core::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 }
 

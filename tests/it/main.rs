@@ -18,6 +18,7 @@ mod etcd_cluster;
 mod etcd_faults;
 mod etcd_probe;
 mod first_contact;
+mod help;
 mod lambda;
 mod pipeline;
 mod program;

@@ -236,12 +236,7 @@ fn days_to_full(facts: &Facts<'_>, quota: f64) -> Option<f64> {
 /// Backups are not part of what this version reads, and it says so.
 fn backup() -> Tile {
     let badge = Badge::new("unknown", "None");
-    Tile {
-        value: "none".to_owned(),
-        badge,
-        note: "no backups yet".to_owned(),
-        ..tile("backup", "Backup")
-    }
+    Tile { value: "none".to_owned(), badge, note: "no backups yet".to_owned(), ..tile("backup", "Backup") }
 }
 
 fn badge_of(standing: Standing, above: &str) -> Badge {
