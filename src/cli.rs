@@ -4,7 +4,9 @@ mod check;
 mod completions;
 mod config;
 mod connection;
+mod help;
 mod jobs;
+mod man;
 mod output;
 mod progress;
 mod query;
@@ -26,7 +28,7 @@ use crate::store::Store;
 
 /// Watch etcd clusters: history, alerts and a static report, without a server or a database.
 #[derive(Debug, Parser)]
-#[command(name = "etcd-monitor", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "etcd-monitor", version, max_term_width = 100, after_help = help::PROGRAM)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -34,11 +36,9 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 wrong usage or configuration (nothing was written), \
-3 done with partial errors, 70 a bug. `check` uses the Nagios convention: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.";
-
 /// Options every subcommand takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Configuration file (TOML). Without one, the defaults and the command line are all there is
     #[arg(long, short, global = true, env = "ETCD_MONITOR_CONFIG", value_name = "FILE")]
@@ -57,27 +57,38 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon (no argument), or one job once
+    #[command(after_help = help::RUN)]
     Run(run::Run),
     /// List the jobs with their schedules and last runs
+    #[command(after_help = help::JOBS)]
     Jobs(jobs::Jobs),
     /// Read the cluster once and answer as a Nagios plugin: one line and an exit code
+    #[command(after_help = help::CHECK)]
     Check(check::Check),
     /// Show clusters, members, active incidents and how old the data is
+    #[command(after_help = help::STATUS)]
     Status(status::Status),
     /// Evaluate a PromQL expression over the stored samples
+    #[command(after_help = help::QUERY)]
     Query(query::Query),
     /// Render the report site now
+    #[command(after_help = help::REPORT)]
     Report(report::Report),
     /// Serve the report site on loopback
+    #[command(after_help = help::SERVE)]
     Serve(serve::Serve),
     /// Look into the store, or verify every file of it
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::STORE)]
     Store(store::StoreCommand),
     /// Check the configuration
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::CONFIG)]
     Config(config::ConfigCommand),
     /// Print a completion script for your shell
+    #[command(after_help = help::COMPLETIONS)]
     Completions(completions::Completions),
+    /// Write the manual pages into a folder
+    #[command(hide = true, after_help = help::MAN)]
+    Man(man::Man),
 }
 
 /// Why a command stopped early.
@@ -147,6 +158,7 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Store(store) => store.execute(&global).await,
             Command::Config(config) => config.execute(&global),
             Command::Completions(completions) => completions.execute(),
+            Command::Man(man) => man.execute(),
         }
     })
 }

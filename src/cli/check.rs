@@ -14,14 +14,14 @@ use crate::run::clock::Clock;
 
 #[derive(Debug, Args)]
 pub struct Check {
-    #[command(flatten)]
-    connect: Connect,
     /// Database size against the quota: warning above this percentage
     #[arg(long, value_name = "PERCENT", default_value_t = 80.0)]
     warning: f64,
     /// Database size against the quota: critical above this percentage
     #[arg(long, value_name = "PERCENT", default_value_t = 90.0)]
     critical: f64,
+    #[command(flatten)]
+    connect: Connect,
 }
 
 /// The exit codes of the Nagios plugin convention, in order of badness.

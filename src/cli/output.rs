@@ -32,6 +32,12 @@ pub fn error(text: impl Display) {
     }
 }
 
+/// Whether stderr may have colours: a terminal, and `NO_COLOR` (<https://no-color.org>) is not set.
+pub fn colours_on_stderr() -> bool {
+    let refused = crate::config::process_environment().get("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !refused
+}
+
 /// A table with a header and plain rules, as wide as the terminal allows.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) {
     let mut table = Table::new();

@@ -24,14 +24,14 @@ use crate::run::{
 pub struct Run {
     /// A job to run once; without one, the daemon runs them all on their schedules (see `etcd-monitor jobs`)
     job: Option<String>,
-    #[command(flatten)]
-    connect: Connect,
     /// Serve the report site here as well, e.g. 127.0.0.1:8600. It has no login of its own
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "job")]
     serve: Option<SocketAddr>,
     /// Print the job's run as JSON
     #[arg(long, requires = "job")]
     json: bool,
+    #[command(flatten)]
+    connect: Connect,
 }
 
 impl Run {
@@ -40,7 +40,7 @@ impl Run {
         let cluster = self.connect.cluster(global.config.is_some())?;
         let config = global.load(Overrides { cluster, ..Overrides::default() })?;
         let progress = Progress::new(global, self.json || spec.is_none());
-        telemetry::start_to(&config.log, progress.stderr());
+        telemetry::start(&config.log, progress.stderr(), output::colours_on_stderr());
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }

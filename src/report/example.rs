@@ -107,6 +107,11 @@ fn cluster(n: usize) -> Option<ClusterInput> {
     Some(cluster)
 }
 
+/// Short as people give them; in one cluster as long as a cloud gives its machines.
+fn member_name(n: usize, m: usize) -> String {
+    if n == 10 { format!("ip-10-10-{m}-10.us-east-1.compute.internal") } else { format!("etcd-{m}") }
+}
+
 fn rows(cluster: &ClusterName, n: usize, size: usize, dice: &mut Dice) -> Vec<ReadingRow> {
     let leader = if size > 2 { n % 3 } else { 0 };
     let id = |m: usize| MemberId(0x8e9e_05c5_2164_6940 + (n * 16 + m) as u64);
@@ -129,7 +134,7 @@ fn rows(cluster: &ClusterName, n: usize, size: usize, dice: &mut Dice) -> Vec<Re
                 cluster_id: Some(ClusterId(0x0cde_21bd_0000_0000 + n as u64)),
                 instance,
                 member_id: Some(id(m)),
-                name: Some(format!("etcd-{m}")),
+                name: Some(member_name(n, m)),
                 ts_ms: DATA_THROUGH_MS - 12_000,
                 duration_ms: 8 + dice.below(20),
                 reachable: true,

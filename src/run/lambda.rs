@@ -36,7 +36,7 @@ pub async fn serve(jobs: &'static [&'static JobSpec]) -> anyhow::Result<()> {
     let overrides = Overrides { clusters_optional: true, known_jobs, ..Overrides::default() };
     let mut config = Config::load(path.as_deref(), &environment, overrides)?;
     config.log.format = crate::config::LogFormat::Json;
-    super::telemetry::start(&config.log);
+    super::telemetry::start(&config.log, std::io::stderr, false);
     let services = Arc::new(
         Services::start(config, &environment, Clock::System, Host::Lambda, CancellationToken::new()).await?,
     );

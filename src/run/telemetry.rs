@@ -1,20 +1,14 @@
 //! Logs: text for people, JSON in Lambda or on request. Data goes to stdout, logs to stderr.
 
-use std::io::IsTerminal;
-
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Starts logging for this process. A filter that does not parse falls back to `info` and says so. A second call does nothing.
-pub fn start(config: &LogConfig) {
-    start_to(config, std::io::stderr);
-}
-
-/// As [`start`], by way of a writer that knows what else is on the terminal.
-pub fn start_to(config: &LogConfig, writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) {
+/// Starts logging for this process, in colour if `ansi`. A filter that does not parse falls back to `info` and
+/// says so. A second call does nothing.
+pub fn start(config: &LogConfig, writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static, ansi: bool) {
     let (directives, bad) = match EnvFilter::try_new(&config.filter) {
         Ok(directives) => (directives, None),
         Err(error) => (EnvFilter::new("info"), Some(error)),
@@ -22,7 +16,7 @@ pub fn start_to(config: &LogConfig, writer: impl for<'a> MakeWriter<'a> + Send +
     let base = tracing_subscriber::fmt()
         .with_env_filter(directives)
         .with_writer(writer)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(ansi)
         .with_span_events(FmtSpan::NONE)
         .with_target(false);
     // A second subscriber is refused: in tests several daemons share a process.

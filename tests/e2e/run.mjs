@@ -190,6 +190,38 @@ test("old data is called stale by the reader's clock", async (t) => {
   if (shots) await page.screenshot({ path: join(shots, "stale.png") });
 });
 
+/** What the tiles cut off or draw over each other. */
+const tileFaults = (page) => page.evaluate(() => {
+  const faults = [];
+  const box = (e) => e.getBoundingClientRect();
+  for (const tile of document.querySelectorAll(".tile")) {
+    const badge = tile.querySelector(".badge");
+    for (const part of tile.querySelectorAll("h3, .val, .note")) {
+      const [a, b] = [box(badge), box(part)];
+      if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1) {
+        faults.push(`${tile.id}: the badge lies over ${part.textContent}`);
+      }
+    }
+    for (const part of [tile.querySelector(".val"), tile.querySelector(".val b"), badge]) {
+      if (part.scrollWidth > part.clientWidth + 1 && part.clientWidth > 0) faults.push(`${tile.id}: ${part.textContent} is cut off`);
+    }
+  }
+  return faults;
+});
+
+for (const [what, path, name] of [["short", slow, /^etcd-\d$/], ["long", "c/prod-us-10/index.html", /compute\.internal$/]]) {
+  test(`a leader's ${what} name is read whole, fresh and stale`, async (t) => {
+    for (const width of [1360, 1280, 1090, 800, 390]) {
+      for (const age of [20_000, 26 * 60_000]) {
+        const page = await open(t, path, { width, now: dataThrough + age });
+        assert.equal(await page.locator("#stale").textContent() !== "", age > 60_000);
+        assert.match(await page.locator("#t-leader .val b").textContent(), name);
+        assert.deepEqual(await tileFaults(page), [], `${path} at ${width} px, ${age} ms old`);
+      }
+    }
+  });
+}
+
 test("filter, sort and state live in the address", async (t) => {
   const page = await open(t, fleet);
   const visible = () => page.locator("#clusters tbody tr:visible").count();

@@ -19,6 +19,7 @@ mod etcd_cluster;
 mod etcd_faults;
 mod etcd_probe;
 mod first_contact;
+mod help;
 mod lambda;
 mod pipeline;
 mod program;

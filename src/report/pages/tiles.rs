@@ -136,7 +136,7 @@ pub(crate) fn source_text(source: &str) -> &'static str {
 }
 
 fn fsync(facts: &Facts<'_>) -> Tile {
-    let base = tile("fsync", "Worst WAL fsync p99");
+    let base = tile("fsync", "WAL fsync p99");
     let Some((instance, standing)) = facts.worst("wal_fsync") else {
         return Tile { note: "no recent value".to_owned(), ..base };
     };
@@ -236,12 +236,7 @@ fn days_to_full(facts: &Facts<'_>, quota: f64) -> Option<f64> {
 /// Backups are not part of what this version reads, and it says so.
 fn backup() -> Tile {
     let badge = Badge::new("unknown", "None");
-    Tile {
-        value: "none".to_owned(),
-        badge,
-        note: "no backups yet".to_owned(),
-        ..tile("backup", "Last verified backup")
-    }
+    Tile { value: "none".to_owned(), badge, note: "no backups yet".to_owned(), ..tile("backup", "Backup") }
 }
 
 fn badge_of(standing: Standing, above: &str) -> Badge {

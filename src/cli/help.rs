@@ -1,0 +1,125 @@
+//! What `--help` and the manual pages say below the options: examples, exit codes, variables.
+
+pub const PROGRAM: &str = "\
+Examples:
+  etcd-monitor run --endpoints http://10.0.0.1:2379 --serve 127.0.0.1:8600
+  etcd-monitor check --endpoints http://10.0.0.1:2379
+  etcd-monitor status
+  etcd-monitor query 'etcd_server_has_leader == 0'
+
+Exit codes:
+  0   done
+  1   failed
+  2   wrong usage or configuration; nothing was written
+  3   done with partial errors
+  70  a bug: please report it
+  `check` uses the codes of a Nagios plugin instead.
+
+Environment:
+  ETCD_MONITOR_CONFIG        the configuration file, as --config
+  ETCD_MONITOR__STORE__URL   any key of the configuration, here store.url
+  ETCDCTL_*                  the connection, as etcdctl reads it
+  AWS_*, GOOGLE_*, AZURE_*   credentials of a bucket
+  NO_COLOR                   no colours in logs";
+
+pub const RUN: &str = "\
+Examples:
+  Watch a cluster, and read the report at http://127.0.0.1:8600:
+    etcd-monitor run --endpoints http://10.0.0.1:2379 --serve 127.0.0.1:8600
+  On a kubeadm control plane node, endpoints and certificates are found:
+    sudo etcd-monitor run
+  All clusters, rules and channels of a file, kept in a bucket:
+    etcd-monitor run --config /etc/etcd-monitor.toml --store s3://bucket/etcd
+  One job once, for cron:
+    etcd-monitor run collect --config /etc/etcd-monitor.toml
+
+SIGTERM and Ctrl-C end the daemon after the running jobs and a last flush; a second one ends it at once.
+
+Exit codes: 0 done, 1 failed or timed out, 2 wrong usage or configuration, 3 done with partial errors, 70 a bug.
+
+Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*, ETCDCTL_*, NO_COLOR.";
+
+pub const JOBS: &str = "\
+Examples:
+  etcd-monitor jobs
+  etcd-monitor jobs --json | jq '.[] | select(.last.outcome != \"done\")'";
+
+pub const CHECK: &str = "\
+Examples:
+  etcd-monitor check --endpoints http://10.0.0.1:2379
+  etcd-monitor check --endpoints https://10.0.0.1:2379 --cacert ca.crt --cert client.crt --key client.key \\
+    --warning 70 --critical 85
+
+Prints `ETCD <STATE> - <text> | <performance data>` and stores nothing.
+
+Exit codes, as a Nagios plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (also: wrong usage or configuration).
+
+Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*, ETCDCTL_*.";
+
+pub const STATUS: &str = "\
+Examples:
+  etcd-monitor status
+  etcd-monitor status prod-eu-1 --store s3://bucket/etcd
+  etcd-monitor status --json | jq '.clusters[] | [.name, .verdict.state]'
+
+Reads the store, not etcd: the header says how old the data is.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+
+Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*.";
+
+pub const QUERY: &str = "\
+Examples:
+  etcd-monitor query 'etcd_server_has_leader'
+  etcd-monitor query 'rate(etcd_server_proposals_committed_total[5m])' --since 6h --step 5m
+  etcd-monitor query 'max by (cluster) (etcd_mvcc_db_total_size_in_bytes)' --time 2026-11-23T14:05:00Z --json
+
+PromQL is that of Prometheus 2.42. Beyond the raw retention the five-minute rollup answers, and a note says so.
+
+Exit codes: 0 done (also without data), 1 failed, 2 the expression, usage or configuration is wrong.
+
+Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__QUERY__TIMEOUT, ETCD_MONITOR__QUERY__MAX_SAMPLES.";
+
+pub const REPORT: &str = "\
+Examples:
+  etcd-monitor report --out site
+  etcd-monitor report --out example --example
+
+The pages need no server: open index.html.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.";
+
+pub const SERVE: &str = "\
+Examples:
+  etcd-monitor serve
+  etcd-monitor serve --listen 127.0.0.1:9000 --store s3://bucket/etcd
+
+Serves what the job `report` published into the store, until Ctrl-C.";
+
+pub const STORE: &str = "\
+Examples:
+  etcd-monitor store ls
+  etcd-monitor store verify --store s3://bucket/etcd
+  etcd-monitor store views | duckdb -init /dev/stdin
+
+Exit codes: 0 done, 1 failed or (verify) something is not whole, 2 wrong usage or configuration.
+
+Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__STORE__URL; AWS_*, GOOGLE_*, AZURE_* for buckets.";
+
+pub const CONFIG: &str = "\
+Examples:
+  etcd-monitor config check --config /etc/etcd-monitor.toml
+
+Exit codes: 0 the configuration is right, 2 it is not; every error is told with its line.
+
+Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*, and the variables that secrets refer to.";
+
+pub const COMPLETIONS: &str = "\
+Examples:
+  etcd-monitor completions bash > /etc/bash_completion.d/etcd-monitor
+  etcd-monitor completions zsh > \"${fpath[1]}/_etcd-monitor\"
+  etcd-monitor completions fish > ~/.config/fish/completions/etcd-monitor.fish";
+
+pub const MAN: &str = "\
+Examples:
+  etcd-monitor man /usr/local/share/man/man1 && man etcd-monitor-query";
