@@ -13,6 +13,7 @@
 mod bad_input;
 mod config;
 mod daemon;
+mod daemon_faults;
 mod deliver;
 mod etcd_auth;
 mod etcd_cluster;
