@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::Connect;
 use super::{Global, Stop, output};
 use crate::config::{Config, Overrides, process_environment};
+use crate::discover::data_dir::Places;
 use crate::jobs;
 use crate::model::{JobRun, Outcome};
 use crate::run::clock::Clock;
@@ -39,7 +40,8 @@ impl Run {
         let cluster = self.connect.cluster(global.config.is_some())?;
         let config = global.load(Overrides { cluster, ..Overrides::default() })?;
         telemetry::start(&config.log);
-        for warning in &config.warnings {
+        let here = config.machine_warnings(&Places::default());
+        for warning in config.warnings.iter().chain(&here) {
             tracing::warn!("{warning}");
         }
         let host = if spec.is_some() { Host::Cli } else { Host::Daemon };

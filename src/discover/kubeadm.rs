@@ -84,6 +84,13 @@ pub fn parse(text: &str, path: &Path, name: ClusterName) -> Result<ClusterConfig
     Ok(config)
 }
 
+/// The command line of the manifest's etcd container.
+pub(super) fn etcd_words(text: &str) -> Option<Vec<String>> {
+    let pod: Pod = serde_saphyr::from_str(text).ok()?;
+    let etcd = pod.spec.containers.into_iter().find(|c| c.name == "etcd")?;
+    Some(etcd.command.into_iter().chain(etcd.args).collect())
+}
+
 /// kubeadm serves plain metrics on loopback only, which says nothing of other members; such a URL is used
 /// just where it is reachable from elsewhere, as a pattern for all members.
 fn metrics(words: &[&str]) -> Vec<String> {
@@ -99,7 +106,7 @@ fn metrics(words: &[&str]) -> Vec<String> {
 }
 
 /// The value of `--name=value`, `--name value` or a bare `--name` (then empty).
-fn flag<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
+pub(super) fn flag<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
     let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
         let Some(rest) = word.strip_prefix("--").and_then(|w| w.strip_prefix(name)) else { continue };
