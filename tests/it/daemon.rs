@@ -107,8 +107,8 @@ async fn the_live_file_follows_the_members_without_the_report() {
     let members = |json: &serde_json::Value| json["clusters"][0]["members"].as_str().map(str::to_owned);
     let follower = (cluster.leader().await + 1) % 3;
     until("three members in the live file", &daemon, || members(&live()).as_deref() == Some("3/3")).await;
-    let first = live()["data_through"].to_string();
-    until("newer data in the live file", &daemon, || live()["data_through"].to_string() > first).await;
+    let first = live()["data_through"].clone();
+    until("newer data in the live file", &daemon, || live()["data_through"].as_str() > first.as_str()).await;
 
     cluster.kill(follower);
     until("two members in the live file", &daemon, || members(&live()).as_deref() == Some("2/3")).await;
