@@ -48,7 +48,7 @@ pub async fn verify(store: &Store) -> Result<Verified, StoreError> {
             };
             let (key, level) = (entry.key.clone(), parsed.level);
             let checked =
-                blocking(&entry.key, move || Ok(check(&key, &parsed, body).map_err(|error| chain(&error))))
+                blocking(&entry.key, move || Ok(check(&key, &parsed, &body).map_err(|error| chain(&error))))
                     .await?;
             Ok::<_, StoreError>(Some((entry.key, Some(level), checked)))
         })
@@ -84,12 +84,12 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn check(key: &Key, parsed: &FileKey, body: bytes::Bytes) -> Result<(u64, Provenance), StoreError> {
+fn check(key: &Key, parsed: &FileKey, body: &bytes::Bytes) -> Result<(u64, Provenance), StoreError> {
     let arrow = |source| StoreError::Arrow { key: key.to_string(), source };
     let malformed = |reason: String| StoreError::Body { key: key.to_string(), reason };
     let converter = merge::converter(parsed.table).map_err(arrow)?;
     let (footer, batches) = file::decode(key, body.clone())?;
-    if file::is_intact(&footer, &body) == Some(false) {
+    if file::is_intact(&footer, body) == Some(false) {
         return Err(malformed("its pages are not those that were written: the hash differs".to_owned()));
     }
     let (start_ms, end_ms) = parsed.span_ms();
@@ -208,7 +208,7 @@ mod tests {
         for at in (4..usize::try_from(data).expect("small")).step_by(7) {
             let mut damaged = body.to_vec();
             damaged[at] ^= 1 << (at % 8);
-            let checked = check(key, &parsed, damaged.into());
+            let checked = check(key, &parsed, &damaged.into());
             assert!(checked.is_err(), "byte {at}");
         }
     }
