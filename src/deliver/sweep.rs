@@ -158,9 +158,9 @@ impl Deliverer {
             let before = group.number.saturating_sub(1);
             let found = Open { group, receipts, proof };
             if age_ms > EXPIRED_MS {
-                expired.push(found)
+                expired.push(found);
             } else {
-                open.push(found)
+                open.push(found);
             }
             next = match self.transition(&sequence, before).await {
                 Ok(group) => group,

@@ -143,7 +143,7 @@ impl CronGuard {
             Ok(runs) if runs.iter().any(|run| run.job == self.spec.name && run.slot_ms >= slot_ms) => {}
             Ok(_) => self.run_slot(slot_ms).await,
             Err(error) => {
-                error!(job = self.spec.name, error = chain(&error), "the run ledger cannot be read")
+                error!(job = self.spec.name, error = chain(&error), "the run ledger cannot be read");
             }
         }
     }

@@ -172,7 +172,7 @@ fn wrong_input_is_one_clear_message_and_nothing_is_written() {
     let store = folder.path().join("store");
     let cases = [
         ("[stor]\n", "c.toml:1: stor: unknown key"),
-        ("[watch]\nscrape-interval = '15'\n", "c.toml:2: watch: \"15\" is not a duration"),
+        ("[watch]\nscrape-interval = '15'\n", "c.toml:2: watch.scrape-interval: \"15\" is not a duration"),
         ("[[cluster]]\nname = 'a'\nendpoints = ['h']\n", "c.toml:1: cluster"),
         (
             "[[cluster]]\nname = 'a'\nendpoints = ['https://h:1']\ntls = { ca = '/nope' }\n",
