@@ -2,6 +2,7 @@
 //! mail server.
 
 pub mod http;
+mod simulation;
 pub mod smtp;
 
 use std::collections::BTreeMap;
