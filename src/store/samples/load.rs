@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
 use arrow::error::ArrowError;
 use futures::{StreamExt, TryStreamExt, stream};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowPredicateFn, RowFilter};
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 
 use super::prune::prune;
@@ -37,10 +36,6 @@ pub struct RollupSpan {
 
 /// Files read at once. Each costs up to three requests.
 const FILES_AT_ONCE: usize = 16;
-
-/// Up to so many rows of the pages that may hold a series are decoded at once; of more, first the series columns
-/// alone, to leave out the rest of what does not fit.
-const ROWS_UNFILTERED: usize = 1 << 16;
 
 /// How often a listing that changed under the reader is taken anew.
 const LISTINGS: usize = 3;
@@ -72,7 +67,34 @@ struct Task<'a> {
     selections: Vec<&'a Selection>,
 }
 
-type Samples = BTreeMap<Labels, Vec<(i64, f64)>>;
+type Samples = BTreeMap<Labels, Points>;
+
+/// Samples of one series, times and values side by side.
+#[derive(Default)]
+struct Points {
+    ts_ms: Vec<i64>,
+    values: Vec<f64>,
+}
+
+impl Points {
+    fn append(&mut self, mut other: Self) {
+        self.ts_ms.append(&mut other.ts_ms);
+        self.values.append(&mut other.values);
+    }
+
+    /// In time order, each instant once.
+    fn into_series(self, labels: Labels) -> Series {
+        if self.ts_ms.is_sorted_by(|a, b| a < b) {
+            return Series { labels, ts_ms: self.ts_ms, values: self.values };
+        }
+        // Files of one day may overlap in time; days come in order.
+        let mut points: Vec<(i64, f64)> = self.ts_ms.into_iter().zip(self.values).collect();
+        points.sort_by_key(|(ts_ms, _)| *ts_ms);
+        points.dedup_by_key(|(ts_ms, _)| *ts_ms);
+        let (ts_ms, values) = points.into_iter().unzip();
+        Series { labels, ts_ms, values }
+    }
+}
 
 async fn load_once(
     store: &Store,
@@ -87,19 +109,13 @@ async fn load_once(
     let mut reads = stream::iter(reads).buffered(FILES_AT_ONCE);
     let mut samples = Samples::new();
     while let Some(part) = reads.try_next().await? {
-        for (labels, mut points) in part {
-            samples.entry(labels).or_default().append(&mut points);
+        for (labels, points) in part {
+            samples.entry(labels).or_default().append(points);
         }
     }
     let mut loaded = Loaded { series: SeriesSet::default(), rollups };
-    for (labels, mut points) in samples {
-        // Files of one day may overlap in time; days come in order.
-        if !points.is_sorted_by(|a, b| a.0 < b.0) {
-            points.sort_by_key(|(ts_ms, _)| *ts_ms);
-            points.dedup_by_key(|(ts_ms, _)| *ts_ms);
-        }
-        let (ts_ms, values) = points.into_iter().unzip();
-        loaded.series.insert(Series { labels, ts_ms, values });
+    for (labels, points) in samples {
+        loaded.series.insert(points.into_series(labels));
     }
     Ok(loaded)
 }
@@ -159,27 +175,22 @@ async fn read_file(
         return Ok(Samples::new());
     }
     let schema = footer.arrow.parquet_schema();
-    let series_columns = ProjectionMask::columns(schema, ["cluster", "metric", "instance", "labels"]);
     let columns: &[&str] = match task.table {
         Table::Rollup5m => &["cluster", "metric", "instance", "labels", "last_ts", "last"],
         _ => &["cluster", "metric", "instance", "labels", "ts", "value_int", "value"],
     };
     let projection = ProjectionMask::columns(schema, columns.iter().copied());
-    let wanted: Vec<Selection> = task.selections.iter().map(|s| (*s).clone()).collect();
-    let mut names = SeriesNames::new(wanted.clone());
-    let filter = ArrowPredicateFn::new(series_columns, move |batch| names.fitting(&batch));
     let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, footer.arrow.clone())
         .with_row_groups(pruned.row_groups)
         .with_batch_size(8192)
         .with_projection(projection);
-    if pruned.rows.as_ref().is_none_or(|rows| rows.row_count() > ROWS_UNFILTERED) {
-        builder = builder.with_row_filter(RowFilter::new(vec![Box::new(filter)]));
-    }
     if let Some(rows) = pruned.rows {
         builder = builder.with_row_selection(rows);
     }
     let mut batches = builder.build().map_err(failed)?;
-    let mut names = SeriesNames::new(wanted);
+    // Rows of other series come along in the pages: decoding their times and values costs less than looking at
+    // the series columns twice.
+    let mut names = SeriesNames::new(task.selections.iter().map(|s| (*s).clone()).collect());
     let mut samples = Samples::new();
     while let Some(batch) = batches.try_next().await.map_err(failed)? {
         let added = collect(&batch, task.table, &mut names, &mut samples).map_err(malformed)?;
@@ -213,17 +224,28 @@ fn collect(
     let mut added = 0;
     for (run, series) in names.runs(batch)? {
         let Some((labels, windows)) = series else { continue };
+        let run_ms = times.values().get(run.clone()).unwrap_or_default();
+        let whole = |(start_ms, end_ms): &(i64, i64)| {
+            // Rows of one series are in time order.
+            run_ms.first().is_some_and(|first| start_ms <= first)
+                && run_ms.last().is_some_and(|last| last <= end_ms)
+        };
         let points = samples.entry(labels).or_default();
-        let before = points.len();
-        for row in run {
-            let ts_ms = times.value(row);
-            if windows.iter().any(|(start_ms, end_ms)| (*start_ms..=*end_ms).contains(&ts_ms)) {
-                points.push((ts_ms, value_at(ints, floats, row)));
+        let before = points.ts_ms.len();
+        if windows.iter().any(whole) {
+            points.ts_ms.extend_from_slice(run_ms);
+            points.values.extend(run.map(|row| value_at(ints, floats, row)));
+        } else {
+            for (row, ts_ms) in run.zip(run_ms) {
+                if windows.iter().any(|(start_ms, end_ms)| (start_ms..=end_ms).contains(&ts_ms)) {
+                    points.ts_ms.push(*ts_ms);
+                    points.values.push(value_at(ints, floats, row));
+                }
             }
         }
-        added += points.len() - before;
+        added += points.ts_ms.len() - before;
     }
-    samples.retain(|_, points| !points.is_empty());
+    samples.retain(|_, points| !points.ts_ms.is_empty());
     Ok(added)
 }
 
@@ -238,14 +260,6 @@ struct SeriesNames {
 impl SeriesNames {
     fn new(selections: Vec<Selection>) -> Self {
         Self { selections, known: HashMap::new() }
-    }
-
-    fn fitting(&mut self, batch: &RecordBatch) -> Result<BooleanArray, ArrowError> {
-        let mut fits = Vec::with_capacity(batch.num_rows());
-        for (run, series) in self.runs(batch)? {
-            fits.resize(fits.len() + run.len(), series.is_some());
-        }
-        Ok(fits.into())
     }
 
     /// The batch's runs of one series, with its labels and the times wanted of it.
