@@ -133,7 +133,9 @@ struct InFlight<'a> {
 impl<'a> InFlight<'a> {
     fn enter(all: &'a Mutex<BTreeSet<(String, String)>>, key: &str, channel: &str) -> Option<Self> {
         let own = (key.to_owned(), channel.to_owned());
-        lock(all).insert(own.clone()).then_some(Self { all, own })
+        let entered = lock(all).insert(own.clone());
+        // Made only by who entered, as leaving is its end.
+        entered.then(|| Self { all, own })
     }
 }
 

@@ -16,7 +16,7 @@ pub enum StoreError {
     #[error("create folder {folder}")]
     Folder { folder: String, source: io::Error },
     #[error("{action} {key}: there is no such bucket; create it, or correct store.url or the region")]
-    NoBucket { action: &'static str, key: String, source: object_store::Error },
+    NoBucket { action: &'static str, key: String },
     #[error("{action} {key}: no space left in the store")]
     Full { action: &'static str, key: String, source: object_store::Error },
     #[error("{action} {key}: not permitted; the user that runs this needs read and write rights there")]
@@ -53,14 +53,8 @@ impl StoreError {
                 Self::Denied { action, key, source }
             }
             Some((_, Some(EIO))) => Self::Disk { action, key, source },
-            _ if is_missing_bucket(&source) => Self::NoBucket { action, key, source },
-            _ if matches!(
-                source,
-                object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
-            ) =>
-            {
-                Self::Denied { action, key, source }
-            }
+            _ if is_missing_bucket(&source) => Self::NoBucket { action, key },
+            _ if is_refused(&source) => Self::Denied { action, key, source },
             _ => Self::Object { action, key, source },
         }
     }
@@ -105,6 +99,16 @@ const EIO: i32 = 5;
 /// S3's own word; the other stores' answers to a missing bucket are not told from a missing object's.
 fn is_missing_bucket(error: &object_store::Error) -> bool {
     crate::model::chain(error).contains("NoSuchBucket")
+}
+
+/// A refusal for want of rights; that of a listing comes as text only.
+fn is_refused(error: &object_store::Error) -> bool {
+    let known = matches!(
+        error,
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
+    );
+    let text = crate::model::chain(error);
+    known || ["status code: 401", "status code: 403"].iter().any(|status| text.contains(status))
 }
 
 fn io_error(error: &object_store::Error) -> Option<&io::Error> {

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use crate::deliver::Receiver;
 use crate::deliver::http::Hook;
@@ -24,15 +24,6 @@ fn said(output: &Output, folder: &Path) -> String {
         rest = &after[port..];
     }
     format!("{shown}{rest}exit {}\n", output.status.code().unwrap_or(-1))
-}
-
-fn files_under(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten() {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() { files.extend(files_under(&path)) } else { files.push(path) }
-    }
-    files
 }
 
 /// A store and a cluster that nobody has to be: what follows is wrong before anything is connected.
@@ -165,7 +156,7 @@ fn collected(title: &str, cluster: &str) -> String {
     // That nobody answered is an observation: it is kept, whole.
     let verified = program::output(&["--store", &store, "store", "verify"]);
     assert!(verified.status.success(), "{title}: {}", said(&verified, folder.path()));
-    let leftovers: Vec<PathBuf> = files_under(Path::new(&store))
+    let leftovers: Vec<PathBuf> = program::files_under(Path::new(&store))
         .into_iter()
         .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains('#')))
         .collect();
@@ -210,21 +201,6 @@ async fn a_cluster_that_is_not_as_configured_says_what_is_wrong() {
     }
 }
 
-/// `command` in a mount namespace of its own, in which `setup` ran first.
-fn isolated(setup: &str, arguments: &[&str]) -> Output {
-    let program = program::command(arguments);
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-ec", &format!("{setup}\nexec \"$@\"")]).arg("sh");
-    command.arg(program.get_program()).args(program.get_args());
-    for (name, value) in program.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command.output().expect("unshare is part of util-linux: run `make test-deps`")
-}
-
 #[test]
 fn a_store_that_cannot_be_written_stops_the_daemon_and_every_job() {
     let folder = tempfile::tempdir().expect("temp folder");
@@ -241,7 +217,8 @@ fn a_store_that_cannot_be_written_stops_the_daemon_and_every_job() {
     ] {
         for job in [&["run"][..], &["run", "collect"], &["run", "report"]] {
             let arguments = [&["--store", &store][..], job, &["--endpoints", "http://127.0.0.1:1"]].concat();
-            let output = isolated(setup, &arguments);
+            let output =
+                program::isolated(setup, &arguments).output().expect("unshare is part of util-linux");
             let text = said(&output, folder.path());
             assert_eq!(output.status.code(), Some(1), "{title}, {job:?}: {text}");
             let _ = write!(all, "# {title}: {}\n{}\n", job.join(" "), without_instants(&text));
@@ -288,6 +265,6 @@ fn wrong_usage_is_two_and_a_wrong_query_points_at_its_place() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
         let _ = write!(all, "# {}\n{text}\n", arguments.join(" "));
     }
-    assert!(files_under(folder.path()).is_empty(), "nothing is written");
+    assert!(program::files_under(folder.path()).is_empty(), "nothing is written");
     insta::assert_snapshot!("wrong_usage", all);
 }

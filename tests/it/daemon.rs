@@ -24,7 +24,7 @@ groups:
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-async fn until(what: &str, daemon: &Daemon, mut condition: impl FnMut() -> bool) {
+pub async fn until(what: &str, daemon: &Daemon, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "{what} did not happen; the daemon said:\n{}", daemon.log());
@@ -33,7 +33,7 @@ async fn until(what: &str, daemon: &Daemon, mut condition: impl FnMut() -> bool)
 }
 
 /// A configuration with quick intervals in `folder`; returns its path.
-fn configure(folder: &Path, cluster: &EtcdCluster, channels: &str) -> String {
+pub fn configure(folder: &Path, cluster: &EtcdCluster, channels: &str) -> String {
     std::fs::write(folder.join("rules.yml"), RULES).expect("written");
     let endpoints: Vec<String> = cluster.endpoints().iter().map(|url| format!("{url:?}")).collect();
     let text = format!(

@@ -41,15 +41,21 @@ impl Story {
 
     /// The member is down at `now_ms`; everything due is sent.
     pub async fn down(&self, now_ms: i64) -> SweepReport {
+        let labels = [
+            ("alertname", "EtcdMemberDown"),
+            ("cluster", "prod-eu-1"),
+            ("instance", "10.0.0.1:2379"),
+            ("severity", "critical"),
+        ];
+        self.fires(&labels, now_ms).await
+    }
+
+    /// An alert with these labels fires at `now_ms`; everything due is sent.
+    pub async fn fires(&self, labels: &[(&str, &str)], now_ms: i64) -> SweepReport {
         let finding = Finding {
             group: "g".to_owned(),
             alert: "EtcdMemberDown".to_owned(),
-            labels: Labels::from_pairs([
-                ("alertname", "EtcdMemberDown"),
-                ("cluster", "prod-eu-1"),
-                ("instance", "10.0.0.1:2379"),
-                ("severity", "critical"),
-            ]),
+            labels: Labels::from_pairs(labels.iter().copied()),
             annotations: BTreeMap::from([
                 ("summary".to_owned(), "member 10.0.0.1:2379 is <down>".to_owned()),
                 ("description".to_owned(), "It has not answered for 1 minute.".to_owned()),

@@ -13,6 +13,8 @@
 mod bad_input;
 mod config;
 mod daemon;
+mod daemon_faults;
+mod daemon_s3;
 mod deliver;
 mod etcd_auth;
 mod etcd_cluster;

@@ -16,6 +16,37 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// A command line of the program in a mount namespace of its own, in which `setup` ran first: mounts that end
+/// with it. Needs root.
+pub fn isolated(setup: &str, arguments: &[&str]) -> Command {
+    wrapped(&["unshare", "--mount", "sh", "-ec", &format!("{setup}\nexec \"$@\""), "sh"], arguments)
+}
+
+/// A command line of the program behind a `wrapper` that becomes it.
+fn wrapped(wrapper: &[&str], arguments: &[&str]) -> Command {
+    let program = command(arguments);
+    let mut command = Command::new(wrapper[0]);
+    command.args(&wrapper[1..]).arg(program.get_program()).args(program.get_args());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+/// All files under a folder, sorted.
+pub fn files_under(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { files.extend(files_under(&path)) } else { files.push(path) }
+    }
+    files.sort();
+    files
+}
+
 /// Runs a command to its end.
 pub fn output(arguments: &[&str]) -> Output {
     command(arguments).output().expect("the binary starts")
@@ -37,9 +68,36 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::spawn(folder, command(arguments), environment)
+    }
+
+    /// In a mount namespace of its own, in which `setup` ran first.
+    pub fn isolated(folder: &Path, setup: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::spawn(folder, isolated(setup, arguments), environment)
+    }
+
+    /// In the mount namespace of this one.
+    pub fn beside(&self, folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::spawn(folder, wrapped(&["nsenter", &self.namespace()], arguments), environment)
+    }
+
+    /// Runs a command to its end in the mount namespace of this one.
+    pub fn output_beside(&self, arguments: &[&str]) -> Output {
+        wrapped(&["nsenter", &self.namespace()], arguments).output().expect("nsenter is part of util-linux")
+    }
+
+    fn namespace(&self) -> String {
+        format!("--mount=/proc/{}/ns/mnt", self.child.id())
+    }
+
+    /// A file as this process sees it. (A path that is resolved first leads back to ours.)
+    pub fn view(&self, path: &Path) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.child.id(), path.display()))
+    }
+
+    fn spawn(folder: &Path, mut command: Command, environment: &[(&str, &str)]) -> Self {
         let log = folder.join("daemon.log");
         let file = std::fs::File::options().create(true).append(true).open(&log).expect("log file");
-        let mut command = command(arguments);
         command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::from(file));
         Self { child: command.spawn().expect("the binary starts"), log }
     }

@@ -35,6 +35,9 @@ impl Drop for S3Server {
     }
 }
 
+/// What opens the servers' doors.
+pub const CREDENTIALS: [(&str, &str); 2] =
+    [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)];
 const ACCESS_KEY: &str = "test";
 const SECRET_KEY: &str = "testsecret";
 
@@ -113,6 +116,15 @@ impl S3Server {
             assert!(Instant::now() < deadline, "the S3 server was not ready in 90 s");
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// `[store]` as configuration writes it, for `bucket/prefix`.
+    pub fn toml(&self, bucket_and_prefix: &str) -> String {
+        format!(
+            "[store]\nurl = 's3://{bucket_and_prefix}'\n\
+             s3 = {{ endpoint = 'http://127.0.0.1:{}', region = 'us-east-1', allow-http = true }}\n",
+            self.port
+        )
     }
 
     /// A store under a prefix of its own.

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::deliver::config::Resolve;
 use crate::deliver::{Channel, Message, SendError};
 use crate::model::unit::{ConfigDuration, rfc3339};
-use crate::model::{Incident, SecretRef};
+use crate::model::{Incident, SecretRef, chain};
 
 /// How the connection is protected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -53,6 +53,9 @@ pub struct SmtpConfig {
 fn default_timeout() -> ConfigDuration {
     ConfigDuration(Duration::from_secs(10))
 }
+
+/// SMTP codes for "log in first" and "not with these credentials" (RFC 4954 §6).
+const LOGIN_REFUSED: [u16; 4] = [530, 534, 535, 538];
 
 /// A mail server, ready to send through.
 pub struct SmtpChannel {
@@ -122,11 +125,17 @@ impl SmtpChannel {
     async fn post(&self, message: &Message<'_>) -> Result<(), SendError> {
         let mail = self.mail(message).map_err(|error| SendError::Permanent { reason: error.to_string() })?;
         self.transport.send(mail).await.map(drop).map_err(|error| {
-            let reason = format!("the mail server said no: {error}");
-            if error.is_permanent() {
-                SendError::Permanent { reason }
-            } else {
+            let said = chain(&error);
+            // A refused login says nothing of the message, which is sent once the password is right.
+            let login = error.status().is_some_and(|code| LOGIN_REFUSED.contains(&u16::from(code)));
+            if login {
+                let reason =
+                    format!("the mail server refuses the login; check username and password: {said}");
                 SendError::Transient { reason, retry_after: None }
+            } else if error.is_permanent() {
+                SendError::Permanent { reason: format!("the mail server said no: {said}") }
+            } else {
+                SendError::Transient { reason: format!("the mail server said no: {said}"), retry_after: None }
             }
         })
     }

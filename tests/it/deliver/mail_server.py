@@ -1,5 +1,6 @@
-"""A mail server with STARTTLS and AUTH. Arguments: a folder with cert.pem and key.pem, then what to do with
-the next messages (accept, greylist, refuse, hang); later ones are accepted. Prints its port, writes accepted
+"""A mail server with AUTH. Arguments: a folder with cert.pem and key.pem, how connections are protected
+(starttls, tls, none; without protection there is no AUTH), then what to do with the next messages (accept,
+greylist, refuse, hang); later ones are accepted. Prints its port, writes accepted
 messages into the folder, and ends with its standard input."""
 
 import asyncio
@@ -41,20 +42,22 @@ def authenticate(server, session, envelope, mechanism, data):
 
 async def main():
     folder = pathlib.Path(sys.argv[1])
-    handler = Handler(folder, sys.argv[2:])
+    mode, handler = sys.argv[2], Handler(folder, sys.argv[3:])
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(folder / "cert.pem", folder / "key.pem")
     loop = asyncio.get_running_loop()
     serve = lambda: SMTP(
         handler,
         hostname="localhost",
-        tls_context=tls,
-        require_starttls=True,
-        auth_required=True,
+        tls_context=tls if mode == "starttls" else None,
+        require_starttls=mode == "starttls",
+        auth_required=mode != "none",
+        # With TLS from the first byte the protocol below does not know that it is protected.
+        auth_require_tls=mode == "starttls",
         authenticator=authenticate,
         loop=loop,
     )
-    server = await loop.create_server(serve, "127.0.0.1", 0)
+    server = await loop.create_server(serve, "127.0.0.1", 0, ssl=tls if mode == "tls" else None)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()

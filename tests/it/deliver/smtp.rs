@@ -10,6 +10,7 @@ use super::{Answer, Receiver, START_MS, Story};
 pub struct MailServer {
     child: Child,
     port: u16,
+    security: &'static str,
     folder: tempfile::TempDir,
 }
 
@@ -20,8 +21,9 @@ impl Drop for MailServer {
     }
 }
 
-impl Receiver for MailServer {
-    async fn start(answers: &[Answer]) -> Self {
+impl MailServer {
+    /// `security` as the channel's: starttls, tls or none.
+    fn start_with(security: &'static str, answers: &[Answer]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let python = root.join("target/test-venv/bin/python");
         assert!(python.exists(), "{} is missing; get it with `make test-deps`", python.display());
@@ -38,6 +40,7 @@ impl Receiver for MailServer {
         let mut child = Command::new(python)
             .arg(root.join("tests/it/deliver/mail_server.py"))
             .arg(folder.path())
+            .arg(security)
             .args(words)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -51,16 +54,25 @@ impl Receiver for MailServer {
             let _ = child.stderr.take().expect("piped").read_to_string(&mut why);
             panic!("the mail server did not start ({why}); get it with `make test-deps`");
         };
-        Self { child, port, folder }
+        Self { child, port, security, folder }
+    }
+}
+
+impl Receiver for MailServer {
+    async fn start(answers: &[Answer]) -> Self {
+        Self::start_with("starttls", answers)
     }
 
     fn toml(&self) -> String {
-        format!(
-            "type = \"smtp\"\nhost = \"localhost\"\nport = {}\nca-file = {:?}\ntimeout = \"2s\"\n\
-             username = \"monitor\"\npassword = {{ env = \"SMTP\" }}\n\
-             from = \"etcd-monitor <monitor@example.com>\"\nto = [\"sre@example.com\"]",
-            self.port,
+        let protected = format!(
+            "ca-file = {:?}\nusername = \"monitor\"\npassword = {{ env = \"SMTP\" }}\n",
             self.folder.path().join("cert.pem"),
+        );
+        let protected = if self.security == "none" { String::new() } else { protected };
+        format!(
+            "type = \"smtp\"\nhost = \"localhost\"\nport = {}\nsecurity = {:?}\ntimeout = \"2s\"\n{protected}\
+             from = \"etcd-monitor <monitor@example.com>\"\nto = [\"sre@example.com\"]",
+            self.port, self.security,
         )
     }
 
@@ -96,4 +108,68 @@ async fn a_story_is_one_thread_of_readable_mails() {
         assert!(mails[0].contains(part), "no {part} in {}", mails[0]);
     }
     assert!(mails[1].contains("cluster prod-eu-1 removed"), "{}", mails[1]);
+}
+
+#[tokio::test]
+async fn mail_goes_out_under_every_protection() {
+    for security in ["starttls", "tls", "none"] {
+        let server = MailServer::start_with(security, &[]);
+        let report = Story::new(server.config()).down(START_MS).await;
+        assert_eq!((report.accepted.len(), server.accepted().len()), (1, 1), "{security}: {report:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_trusted_or_not_protected_gets_no_mail() {
+    let (tls, plain) = (MailServer::start_with("tls", &[]), MailServer::start_with("none", &[]));
+    let with_ca = tls.toml();
+    let without_ca: Vec<&str> = with_ca.lines().filter(|line| !line.starts_with("ca-file")).collect();
+    let downgraded = plain.toml().replace("\"none\"", "\"starttls\"");
+    for (toml, hint) in [(without_ca.join("\n"), "certificate"), (downgraded, "STARTTLS")] {
+        let config = toml::from_str(&toml).expect("a valid channel");
+        let report = Story::new(config).down(START_MS).await;
+        assert!(report.accepted.is_empty() && report.undelivered == 1, "{report:?}");
+        let said = report.failures[0].error.to_string();
+        assert!(said.contains(hint), "{said}");
+    }
+    assert!(tls.accepted().is_empty() && plain.accepted().is_empty());
+}
+
+#[tokio::test]
+async fn a_wrong_password_names_the_channel_and_loses_nothing() {
+    for security in ["starttls", "tls"] {
+        let server = MailServer::start_with(security, &[]);
+        let wrong = server.toml().replace("\"SMTP\"", "\"OTHER\"");
+        let report = Story::new(toml::from_str(&wrong).expect("a valid channel")).down(START_MS).await;
+        let failure = &report.failures[0];
+        assert_eq!((failure.channel.as_str(), report.undelivered), ("way", 1), "{report:?}");
+        let said = failure.error.to_string();
+        assert!(said.contains("check username and password") && said.contains("535"), "{said}");
+        assert!(!said.contains("secret of"), "{said}");
+        assert!(server.accepted().is_empty());
+    }
+    let unprotected = MailServer::start_with("none", &[]);
+    let toml = format!("{}\nusername = \"u\"\npassword = {{ env = \"SMTP\" }}", unprotected.toml());
+    let config =
+        std::collections::BTreeMap::from([("mail".to_owned(), toml::from_str(&toml).expect("valid"))]);
+    let secret = |_: &etcd_monitor::model::SecretRef| Ok("secret".into());
+    let refused = etcd_monitor::deliver::open(&config, &secret).err().expect("no password in the clear");
+    assert!(refused[0].to_string().contains("channel mail: a password is not sent"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn labels_cannot_add_headers() {
+    let server = MailServer::start(&[]).await;
+    let story = Story::new(server.config());
+    let evil = "Evil\r\nBcc: victim@example.com\r\n\r\n<b>\u{2028}X-Evil: 1";
+    let labels = [("alertname", evil), ("cluster", "prod\nX-Evil: 2"), ("instance", "m\r\nX-Evil: 3")];
+    let report = story.fires(&[&labels[..], &[("severity", "critical")]].concat(), START_MS).await;
+    assert_eq!(report.accepted.len(), 1, "{report:?}");
+    let mail = &server.accepted()[0];
+    let headers = mail.split("\n\n").next().expect("headers");
+    for line in headers.lines() {
+        let name = line.split(':').next().unwrap_or_default();
+        assert!(!matches!(name, "Bcc" | "X-Evil"), "{headers}");
+    }
+    assert!(header(mail, "Subject").starts_with("[FIRING:1] Evil"), "{headers}");
 }
