@@ -17,7 +17,7 @@ pub const JOB: JobSpec = JobSpec {
     on_change: false,
     fails_open: true,
     timeout: Duration::from_secs(100 * 365 * 86_400),
-    hosts: &[Host::Daemon],
+    hosts: &[Host::Daemon, Host::Lambda],
     run: |context| Box::pin(run(context)),
 };
 
@@ -27,8 +27,8 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
     let services = Arc::clone(&context.services);
     let clock = services.clock.clone();
     let changed = move || services.changed.notify_one();
-    let shutdown = context.services.shutdown.clone();
-    let live = live::keep(context, watch.view(), shutdown.clone());
-    tokio::join!(watch.run(move || clock.now_ms(), shutdown, changed), live);
+    let stop = context.stop.clone();
+    let live = live::keep(context, watch.view(), stop.clone());
+    tokio::join!(watch.run(move || clock.now_ms(), stop, changed), live);
     Ok(Summary::new("stopped"))
 }

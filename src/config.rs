@@ -23,6 +23,7 @@ pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig, Rul
 
 use crate::alert::Routes;
 use crate::deliver::Channel;
+use crate::discover::data_dir::{Places, sharing_disk};
 use crate::probe::ScrapeConfig;
 use crate::promql::EvalOptions;
 use crate::report::ReportConfig;
@@ -93,6 +94,23 @@ impl Config {
         }
         let config = check::from_document(&mut document, path, environment, overrides);
         if document.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(document.errors)) }
+    }
+
+    /// What is unwise on this machine: a store on the disk whose fsyncs a local etcd waits for.
+    pub fn machine_warnings(&self, places: &Places) -> Vec<String> {
+        let Some(folder) = self.store.folder() else { return Vec::new() };
+        let endpoints: Vec<String> =
+            self.clusters.iter().flat_map(|cluster| cluster.config.endpoints.clone()).collect();
+        let shared = sharing_disk(folder, &endpoints, places);
+        let warning = shared.map(|data| {
+            format!(
+                "the store {} is on the file system of etcd's data folder {}: writing here slows etcd's fsyncs \
+                 down, and a full disk stops both",
+                folder.display(),
+                data.display()
+            )
+        });
+        warning.into_iter().collect()
     }
 
     /// How many alert rules are evaluated.

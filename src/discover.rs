@@ -3,5 +3,7 @@
 //! Owns: turning either into a [`crate::etcd::ClusterConfig`].
 //! Refuses: reading the environment (values are arguments), connecting, and guessing credentials.
 
+pub mod data_dir;
 pub mod etcdctl;
+mod flags;
 pub mod kubeadm;

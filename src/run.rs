@@ -17,6 +17,6 @@ mod spec;
 pub mod telemetry;
 
 pub use context::{Context, Services};
-pub use execute::{Executed, SHARD, execute};
+pub use execute::{Executed, SHARD, execute, execute_within};
 pub use signal::shutdown_signal;
 pub use spec::{CatchUp, Host, JobFuture, JobSpec, Summary, When};

@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 use super::{Global, Stop, output};
 use crate::config::Overrides;
+use crate::discover::data_dir::Places;
 use crate::run::exit_code::Exit;
 
 #[derive(Debug, Subcommand)]
@@ -18,6 +19,9 @@ impl ConfigCommand {
     pub fn execute(&self, global: &Global) -> Result<ExitCode, Stop> {
         let Self::Check = self;
         let config = global.load(Overrides::default())?;
+        for warning in config.warnings.iter().chain(&config.machine_warnings(&Places::default())) {
+            output::note(format_args!("warning: {warning}"));
+        }
         let rules: usize = config.groups.iter().map(|group| group.rules.len()).sum();
         output::line(format_args!(
             "ok: {} cluster(s), {rules} rule(s), {} channel(s), store {}",

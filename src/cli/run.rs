@@ -12,6 +12,7 @@ use super::connection::Connect;
 use super::progress::Progress;
 use super::{Global, Stop, output};
 use crate::config::{Config, Overrides, process_environment};
+use crate::discover::data_dir::Places;
 use crate::jobs;
 use crate::model::{JobRun, Outcome};
 use crate::run::clock::Clock;
@@ -41,7 +42,8 @@ impl Run {
         let config = global.load(Overrides { cluster, ..Overrides::default() })?;
         let progress = Progress::new(global, self.json || spec.is_none());
         telemetry::start(&config.log, progress.stderr(), output::colours_on_stderr());
-        for warning in &config.warnings {
+        let here = config.machine_warnings(&Places::default());
+        for warning in config.warnings.iter().chain(&here) {
             tracing::warn!("{warning}");
         }
         let host = if spec.is_some() { Host::Cli } else { Host::Daemon };

@@ -26,8 +26,20 @@ pub enum StoreCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Print the SQL views for DuckDB: `etcd-monitor store views | duckdb -init /dev/stdin`
-    Views,
+    /// Print the SQL views: `etcd-monitor store views | duckdb -init /dev/stdin`
+    Views {
+        /// Which program shall read them
+        #[arg(long, value_enum, default_value_t = Dialect::Duckdb)]
+        dialect: Dialect,
+    },
+}
+
+/// The programs that views are made for.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Dialect {
+    Duckdb,
+    /// Needs a store on S3; one statement at a time
+    Athena,
 }
 
 impl StoreCommand {
@@ -39,7 +51,15 @@ impl StoreCommand {
             Self::Verify { json } => {
                 return Ok(check(&store, *json, Progress::new(global, *json)).await?.into());
             }
-            Self::Views => output::line(views::duckdb(&store).await.map_err(anyhow::Error::from)?.trim_end()),
+            Self::Views { dialect: Dialect::Duckdb } => {
+                output::line(views::duckdb(&store).await.map_err(anyhow::Error::from)?.trim_end());
+            }
+            Self::Views { dialect: Dialect::Athena } => {
+                if !store.url().starts_with("s3://") {
+                    return Err(Stop::Usage(format!("Athena reads S3 only; the store is {}", store.url())));
+                }
+                output::line(views::athena(store.url()).trim_end());
+            }
         }
         Ok(Exit::Ok.into())
     }

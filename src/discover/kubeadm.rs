@@ -4,7 +4,7 @@
 //! certificates is used. Refuses: the members on other nodes. `--initial-cluster` names those that existed when
 //! this one joined, so removed ones would count as down; etcd's member list has the true ones.
 
-mod manifest;
+pub(super) mod manifest;
 
 use std::path::{Path, PathBuf};
 
@@ -73,7 +73,7 @@ pub fn parse(
 ) -> Result<ClusterConfig, ManifestProblem> {
     let etcd = EtcdContainer::parse(text)?;
     // All advertised URLs lead to one member, and one member is one instance.
-    let endpoint = etcd.urls("advertise-client-urls").next().ok_or(ManifestProblem::NoClientUrl)?;
+    let endpoint = etcd.flags().urls("advertise-client-urls").next().ok_or(ManifestProblem::NoClientUrl)?;
     let mut config = ClusterConfig::plain(name, vec![endpoint.to_owned()]);
     if endpoint.starts_with("https://") {
         config.tls = Some(tls(&etcd, exists)?);
@@ -83,7 +83,7 @@ pub fn parse(
 }
 
 fn tls(etcd: &EtcdContainer, exists: &dyn Fn(&Path) -> bool) -> Result<TlsConfig, ManifestProblem> {
-    let inside = Path::new(etcd.flag("trusted-ca-file").ok_or(ManifestProblem::NoCa)?);
+    let inside = Path::new(etcd.flags().get("trusted-ca-file").ok_or(ManifestProblem::NoCa)?);
     let ca = etcd
         .on_host(inside)
         .ok_or_else(|| ManifestProblem::NotMounted { flag: "--trusted-ca-file", path: inside.to_owned() })?;
@@ -95,7 +95,7 @@ fn tls(etcd: &EtcdContainer, exists: &dyn Fn(&Path) -> bool) -> Result<TlsConfig
     let client = [&healthcheck, &apiserver]
         .into_iter()
         .find(|client| exists(&file(client, "crt")) && exists(&file(client, "key")));
-    let asked = etcd.flag("client-cert-auth").is_some_and(|value| value != "false");
+    let asked = etcd.flags().get("client-cert-auth").is_some_and(|value| value != "false");
     if asked && client.is_none() {
         return Err(ManifestProblem::NoClientCertificate { healthcheck, apiserver });
     }
@@ -126,7 +126,7 @@ fn metrics_url(etcd: &EtcdContainer) -> Option<String> {
         let port = instance.as_str().rsplit_once(':')?.1.to_owned();
         Some((scheme.to_owned(), instance, port))
     };
-    let listeners: Vec<_> = etcd.urls("listen-metrics-urls").filter_map(listener).collect();
+    let listeners: Vec<_> = etcd.flags().urls("listen-metrics-urls").filter_map(listener).collect();
     let (scheme, instance, port) =
         listeners.iter().find(|(_, instance, _)| !instance.is_loopback()).or_else(|| listeners.first())?;
     if instance.is_loopback() {

@@ -89,6 +89,8 @@ pub struct Context {
     pub services: Arc<Services>,
     /// The instant this run is for, ms since the epoch, UTC.
     pub slot_ms: i64,
+    /// Cancelled when this run shall come to its end: at shutdown, or before the host takes its time away.
+    pub stop: CancellationToken,
 }
 
 impl Context {

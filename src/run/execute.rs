@@ -2,9 +2,11 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::context::{Context, Services};
@@ -34,9 +36,25 @@ pub const SHARD: &str = "all";
 /// # Errors
 /// When the run ledger cannot be read or written, unless the job fails open.
 pub async fn execute(spec: &JobSpec, services: &Arc<Services>, slot_ms: i64) -> anyhow::Result<Executed> {
+    execute_within(spec, services, slot_ms, spec.timeout, services.shutdown.clone()).await
+}
+
+/// [`execute`] on a host that gives a run less time than the job would take: it is timed out after `limit`, and
+/// the host cancels `stop` before, so that the run can end well.
+///
+/// # Errors
+/// When the run ledger cannot be read or written.
+pub async fn execute_within(
+    spec: &JobSpec,
+    services: &Arc<Services>,
+    slot_ms: i64,
+    limit: Duration,
+    stop: CancellationToken,
+) -> anyhow::Result<Executed> {
     let started_ms = services.clock.now_ms();
+    let limit = limit.min(spec.timeout);
     let unusable = || format!("the store {} cannot be used", services.store.url());
-    let attempt = match claim(spec, services, slot_ms, started_ms).await {
+    let attempt = match claim(spec, services, slot_ms, limit, started_ms).await {
         Ok(Started::Run { attempt }) => attempt,
         Ok(Started::Done(run)) => return Ok(Executed::AlreadyDone(*run)),
         Ok(Started::Running { until_ms }) => return Ok(Executed::RunningElsewhere { until_ms }),
@@ -46,9 +64,9 @@ pub async fn execute(spec: &JobSpec, services: &Arc<Services>, slot_ms: i64) -> 
         }
         Err(error) => return Err(error.context(unusable())),
     };
-    let context = Context { services: Arc::clone(services), slot_ms };
+    let context = Context { services: Arc::clone(services), slot_ms, stop };
     let span = info_span!("job", name = spec.name);
-    let (outcome, summary) = guarded(spec, context).instrument(span).await;
+    let (outcome, summary) = guarded(spec, limit, context).instrument(span).await;
     let run = JobRun {
         job: spec.name.to_owned(),
         shard: SHARD.to_owned(),
@@ -76,21 +94,27 @@ pub async fn execute(spec: &JobSpec, services: &Arc<Services>, slot_ms: i64) -> 
 
 /// Every job claims its slot, so that every run is in the ledger and a slot has one run at a time. (A
 /// continuous job's slot is its start, which no other host shares.)
-async fn claim(spec: &JobSpec, services: &Services, slot_ms: i64, now_ms: i64) -> anyhow::Result<Started> {
-    let timeout_ms = i64::try_from(spec.timeout.as_millis()).unwrap_or(i64::MAX);
+async fn claim(
+    spec: &JobSpec,
+    services: &Services,
+    slot_ms: i64,
+    limit: Duration,
+    now_ms: i64,
+) -> anyhow::Result<Started> {
+    let timeout_ms = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
     let claim = Claim { job: spec.name, shard: SHARD, slot_ms, timeout_ms, now_ms };
     Ok(ledger::start(&services.store, &services.writer, &claim).await?)
 }
 
-async fn guarded(spec: &JobSpec, context: Context) -> (Outcome, Summary) {
+async fn guarded(spec: &JobSpec, limit: Duration, context: Context) -> (Outcome, Summary) {
     let work = AssertUnwindSafe((spec.run)(context)).catch_unwind();
-    match tokio::time::timeout(spec.timeout, work).await {
+    match tokio::time::timeout(limit, work).await {
         Ok(Ok(Ok(summary))) if summary.errors.is_empty() => (Outcome::Done, summary),
         Ok(Ok(Ok(summary))) => (Outcome::Partial, summary),
         Ok(Ok(Err(error))) => (Outcome::Failed, failure("failed", chain(error.as_ref()))),
         Ok(Err(panic)) => (Outcome::Panicked, failure("panicked", panic_text(&*panic))),
         Err(_) => {
-            let limit = format_duration(spec.timeout);
+            let limit = format_duration(limit);
             (Outcome::TimedOut, failure("timed out", format!("stopped after {limit}")))
         }
     }
@@ -119,10 +143,6 @@ fn log(run: &JobRun) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio_util::sync::CancellationToken;
-
     use super::*;
     use crate::config::{Config, Environment, Overrides};
     use crate::run::clock::Clock;

@@ -3,8 +3,13 @@
 //! A function runs one job, named by `ETCD_MONITOR_JOB` or else by the function's handler. The event's
 //! `scheduled_time` (EventBridge Scheduler's `<aws.scheduler.scheduled-time>`, or `time` of a rule's
 //! envelope) is the slot, so a repeated delivery finds its slot done.
+//!
+//! A job without an end (`watch`) runs in shifts: it is told to stop before the function's deadline, and the next
+//! shift may begin before that. Of two shifts the older writes the samples, and takes back its heartbeats when it
+//! ends, so that the younger takes over without a gap.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use lambda_runtime::{LambdaEvent, service_fn};
@@ -13,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 use super::context::Services;
-use super::execute::{Executed, execute};
+use super::execute::{Executed, execute_within};
 use super::spec::{Host, JobSpec};
 use crate::config::{Config, Environment, Overrides, process_environment};
 use crate::model::{Outcome, chain};
@@ -42,7 +47,7 @@ pub async fn serve(jobs: &'static [&'static JobSpec]) -> anyhow::Result<()> {
     );
     let handler = service_fn(move |event: LambdaEvent<Value>| {
         let services = Arc::clone(&services);
-        async move { invoke(spec, &services, &event.payload).await }
+        async move { invoke(spec, &services, &event).await }
     });
     lambda_runtime::run(handler).await.map_err(|error| anyhow!("the Lambda runtime ended: {error}"))
 }
@@ -59,10 +64,25 @@ fn job_of(jobs: &'static [&'static JobSpec], environment: &Environment) -> anyho
 async fn invoke(
     spec: &'static JobSpec,
     services: &Arc<Services>,
-    event: &Value,
+    event: &LambdaEvent<Value>,
 ) -> Result<Value, lambda_runtime::Error> {
-    let slot_ms = slot_of(event).unwrap_or_else(|| services.clock.now_ms());
-    match execute(spec, services, slot_ms).await.map_err(|error| chain(error.as_ref()))? {
+    let now_ms = services.clock.now_ms();
+    let slot_ms = slot_of(&event.payload).unwrap_or(now_ms);
+    let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
+    let left = Duration::from_millis(deadline_ms.saturating_sub(now_ms).max(0).unsigned_abs());
+    let stop = services.shutdown.child_token();
+    let work = execute_within(spec, services, slot_ms, left, stop.clone());
+    let shift_ends = async {
+        tokio::time::sleep(left.saturating_sub(handover(left))).await;
+        stop.cancel();
+        std::future::pending::<()>().await;
+    };
+    let executed = tokio::select! {
+        executed = work => executed,
+        // Never: it waits for the work to end.
+        () = shift_ends => return Err("the shift ended twice".into()),
+    };
+    match executed.map_err(|error| chain(error.as_ref()))? {
         Executed::Ran(run) | Executed::AlreadyDone(run) => match run.outcome {
             Outcome::Done | Outcome::Partial => Ok(json!(run)),
             // An error makes the failure visible in Lambda's own metrics too.
@@ -70,6 +90,11 @@ async fn invoke(
         },
         Executed::RunningElsewhere { until_ms } => Ok(json!({ "running_until_ms": until_ms })),
     }
+}
+
+/// How long before its deadline a shift begins to end: a flush to a slow bucket must fit.
+fn handover(left: Duration) -> Duration {
+    (left / 4).min(Duration::from_secs(20))
 }
 
 /// The slot of a scheduled event: `scheduled_time` of our input, or `time` of an EventBridge rule's event.
@@ -81,6 +106,13 @@ fn slot_of(event: &Value) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shift_keeps_time_for_its_end() {
+        for (left, kept) in [(900, 20), (60, 15), (0, 0)] {
+            assert_eq!(handover(Duration::from_secs(left)), Duration::from_secs(kept));
+        }
+    }
 
     #[test]
     fn the_slot_comes_from_either_kind_of_event() {

@@ -6,6 +6,7 @@
 //! the next free number, so that of two compactors one wins and the other finds its work done.
 
 mod derive;
+mod feed;
 mod leftovers;
 mod merging;
 mod retire;

@@ -19,6 +19,18 @@ pub struct StoreConfig {
     pub s3: S3Config,
 }
 
+impl StoreConfig {
+    /// The folder, when the store is one.
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        match self.url.split_once("://") {
+            None => Some(self.url.as_str()),
+            Some(("file", path)) => Some(path),
+            Some(_) => None,
+        }
+        .map(std::path::Path::new)
+    }
+}
+
 impl Default for StoreConfig {
     fn default() -> Self {
         Self {

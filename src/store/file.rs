@@ -15,6 +15,8 @@ use parquet::file::metadata::{KeyValue, PageIndexPolicy, ParquetMetaData, Sortin
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use ring::digest;
+
 use super::key::Key;
 use super::table::Table;
 use super::{StoreError, samples};
@@ -26,6 +28,7 @@ const FORMAT_KEY: &str = "etcd_monitor.format";
 const TABLE_KEY: &str = "etcd_monitor.table";
 const SOURCES_KEY: &str = "etcd_monitor.sources";
 const MERGED_KEY: &str = "etcd_monitor.merged_ms";
+const DATA_KEY: &str = "etcd_monitor.data_sha256";
 
 /// What makes a file a merge of others.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -71,10 +74,32 @@ impl Encoder {
         self.writer.write(batch).map_err(|source| StoreError::Parquet { key: self.key.to_string(), source })
     }
 
-    pub(super) fn finish(self) -> Result<(Bytes, u64), StoreError> {
-        let failed = |source| StoreError::Parquet { key: self.key.to_string(), source };
+    /// The footer gets the hash of all that comes before it: Parquet's own checksums of pages are optional, and
+    /// the crate that writes here has none.
+    pub(super) fn finish(mut self) -> Result<(Bytes, u64), StoreError> {
+        let key = self.key.to_string();
+        let failed = |source| StoreError::Parquet { key: key.clone(), source };
+        self.writer.flush().map_err(failed)?;
+        self.writer.sync().map_err(|error| failed(error.into()))?;
+        let data = self.writer.inner();
+        let text = format!("{}:{}", data.len(), sha256(data));
+        self.writer.append_key_value_metadata(KeyValue::new(DATA_KEY.to_owned(), text));
         Ok((self.writer.into_inner().map_err(failed)?.into(), self.rows))
     }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    digest::digest(&digest::SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether the pages of `body` are those that were written; `None` for a file without the hash, as those of
+/// earlier versions are.
+pub(super) fn is_intact(footer: &Footer, body: &[u8]) -> Option<bool> {
+    let pairs = footer.arrow.metadata().file_metadata().key_value_metadata()?;
+    let text = pairs.iter().find(|pair| pair.key == DATA_KEY)?.value.as_deref()?;
+    let promised = text.split_once(':').and_then(|(bytes, hash)| Some((bytes.parse::<usize>().ok()?, hash)));
+    let data = promised.and_then(|(bytes, hash)| Some((body.get(..bytes)?, hash)));
+    Some(data.is_some_and(|(data, hash)| sha256(data) == hash))
 }
 
 fn properties(table: Table, provenance: &Provenance) -> Result<WriterProperties, ParquetError> {

@@ -21,7 +21,7 @@ use super::table::Table;
 const BATCH_ROWS: usize = 65_536;
 
 /// The batches of one input, checked and given one after another.
-type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
+pub(super) type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
 
 /// The merged stream. Of rows equal in all sort columns the first input's stays.
 pub(super) struct Merge {
@@ -118,14 +118,26 @@ impl Merge {
         inputs: Vec<Input>,
         metrics: Option<&Arc<HashSet<String>>>,
     ) -> Result<Self, StoreError> {
+        let decoded = inputs.into_iter().map(|(key, body)| {
+            let (_, reader) = file::decode(&key, body)?;
+            Ok((key, Box::new(reader) as Batches))
+        });
+        Self::over(table, decoded.collect::<Result<_, StoreError>>()?, metrics)
+    }
+
+    /// [`Self::open`] over batches that come from elsewhere than a body in memory.
+    pub(super) fn over(
+        table: Table,
+        inputs: Vec<(Key, Batches)>,
+        metrics: Option<&Arc<HashSet<String>>>,
+    ) -> Result<Self, StoreError> {
         let arrow = |key: &Key, source| StoreError::Arrow { key: key.to_string(), source };
         let whole = Key::listed(&format!("data/{}", table.as_str()));
         let converter = Arc::new(converter(table).map_err(|source| arrow(&whole, source))?);
         let mut merge = Self { table, converter, cursors: Vec::new(), heap: BinaryHeap::new(), last: None };
-        for (key, body) in inputs {
-            let (_, reader) = file::decode(&key, body)?;
+        for (key, batches) in inputs {
             let metrics = metrics.cloned();
-            let batches: Batches = Box::new(reader.map(move |batch| match &metrics {
+            let batches: Batches = Box::new(batches.map(move |batch| match &metrics {
                 Some(metrics) => only_metrics(&batch?, metrics),
                 None => batch,
             }));

@@ -31,8 +31,9 @@ pub struct Problem {
     pub what: String,
 }
 
-/// Decodes every table file: its footer, every page, its order, that its rows belong under its key, and that
-/// no source is named by two files of one level. What cannot be decoded is a problem, not an error.
+/// Reads every table file: the hash of its pages, its footer, every page, its order, the number of its rows,
+/// that they belong under its key, and that no source is named by two files of one level. What is not as it
+/// must be is a problem, not an error.
 ///
 /// # Errors
 /// When the store cannot be listed or read.
@@ -57,7 +58,7 @@ pub async fn verify_with(store: &Store, seen: &(dyn Fn(u64, u64) + Sync)) -> Res
             };
             let (key, level) = (entry.key.clone(), parsed.level);
             let checked =
-                blocking(&entry.key, move || Ok(check(&key, &parsed, body).map_err(|error| chain(&error))))
+                blocking(&entry.key, move || Ok(check(&key, &parsed, &body).map_err(|error| chain(&error))))
                     .await?;
             Ok::<_, StoreError>(Some((entry.key, Some(level), checked)))
         })
@@ -83,11 +84,14 @@ pub async fn verify_with(store: &Store, seen: &(dyn Fn(u64, u64) + Sync)) -> Res
     Ok(verified)
 }
 
-fn check(key: &Key, parsed: &FileKey, body: bytes::Bytes) -> Result<(u64, Provenance), StoreError> {
+fn check(key: &Key, parsed: &FileKey, body: &bytes::Bytes) -> Result<(u64, Provenance), StoreError> {
     let arrow = |source| StoreError::Arrow { key: key.to_string(), source };
     let malformed = |reason: String| StoreError::Body { key: key.to_string(), reason };
     let converter = merge::converter(parsed.table).map_err(arrow)?;
-    let (footer, batches) = file::decode(key, body)?;
+    let (footer, batches) = file::decode(key, body.clone())?;
+    if file::is_intact(&footer, body) == Some(false) {
+        return Err(malformed("its pages are not those that were written: the hash differs".to_owned()));
+    }
     let (start_ms, end_ms) = parsed.span_ms();
     let mut last: Option<(Arc<[u8]>, i64)> = None;
     let mut rows = 0;
@@ -175,4 +179,37 @@ pub async fn listing(store: &Store) -> Result<BTreeMap<(Table, Level), Listed>, 
         }
     }
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Labels;
+    use crate::store::Writer;
+    use crate::store::samples::{Row, write_segment};
+
+    #[tokio::test]
+    async fn no_bit_of_a_page_can_change_unseen() {
+        let store = Store::in_memory();
+        let labels = Labels::from_pairs([("__name__", "m")]);
+        let row =
+            |i: i64| Row { cluster: "c", instance: "h:1", labels: &labels, ts_ms: i, value: i as f64 / 7.0 };
+        let rows: Vec<Row<'_>> = (0..500).map(row).collect();
+        let keys = write_segment(&store, &Writer::new(1, 1), 500, 1, &rows).await.expect("writes");
+        assert_eq!(verify(&store).await.expect("reads").problems, []);
+        let key = &keys[0];
+        let body = store.get(key).await.expect("reads").expect("is there");
+        let parsed = FileKey::parse(key).expect("is a table file");
+        let (footer, _) = file::decode(key, body.clone()).expect("decodes");
+        assert_eq!(file::is_intact(&footer, &body), Some(true));
+        let groups = footer.arrow.metadata().row_groups().iter();
+        let data: i64 = groups.map(|group| group.compressed_size()).sum();
+        assert!(data > 500, "{data}");
+        for at in (4..usize::try_from(data).expect("small")).step_by(7) {
+            let mut damaged = body.to_vec();
+            damaged[at] ^= 1 << (at % 8);
+            let checked = check(key, &parsed, &damaged.into());
+            assert!(checked.is_err(), "byte {at}");
+        }
+    }
 }

@@ -1,5 +1,9 @@
 //! The SQL views through which other programs read the tables.
 
+mod athena;
+
+pub use athena::athena;
+
 use super::table::Table;
 use super::{Store, StoreError};
 

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use etcd_monitor::config::{Config, Environment, Overrides};
 
+use crate::etcd_cluster::{EtcdCluster, Options};
+use crate::program;
+
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("infra/config").join(name)
 }
@@ -125,4 +128,25 @@ schedule = 'hourly'
     ] {
         assert!(errors.contains(part), "{part:?} is missing in\n{errors}");
     }
+}
+
+/// `config check` finds the data folder of a running etcd: a store beside it is told, one elsewhere is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_on_the_disk_of_a_local_etcd_is_told() {
+    let cluster = EtcdCluster::start(1, Options::default()).await;
+    let folder = tempfile::tempdir().expect("temp folder");
+    let said = |endpoint: &str| {
+        let path = folder.path().join("c.toml");
+        let text = format!(
+            "[store]\nurl = {:?}\n[[cluster]]\nname = 'a'\nendpoints = [{endpoint:?}]\n",
+            cluster.folder().join("store").display().to_string()
+        );
+        std::fs::write(&path, text).expect("written");
+        let output = program::output(&["--config", &path.display().to_string(), "config", "check"]);
+        assert!(output.status.success(), "{}", program::stderr(&output));
+        program::stderr(&output)
+    };
+    let text = said(&cluster.endpoints()[0]);
+    assert!(text.contains("is on the file system of etcd's data folder"), "{text}");
+    assert_eq!(said("http://127.0.0.1:1"), "");
 }

@@ -211,6 +211,11 @@ impl EtcdCluster {
     }
 
     /// `127.0.0.1:port` of member `i`, as its instance label.
+    /// Where the members keep their data.
+    pub fn folder(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
     pub fn instance(&self, i: usize) -> String {
         format!("127.0.0.1:{}", self.members[i].client_port)
     }

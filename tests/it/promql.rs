@@ -6,13 +6,13 @@ mod mutation;
 mod queries;
 mod series;
 
-use etcd_monitor::promql::EvalRange;
+use etcd_monitor::promql::{EvalRange, Function};
 
 use crate::prometheus::Prometheus;
 use compare::Comparison;
 
 /// Queries made by the grammar, besides the hand-written ones.
-const GENERATED: usize = 2500;
+const GENERATED: usize = 5000;
 /// Queries with mistakes, made from the hand-written ones.
 const MUTATED: usize = 4000;
 
@@ -37,10 +37,23 @@ fn written_queries_give_what_prometheus_gives() {
     compare(1, queries::all());
 }
 
+/// A number from the environment, for longer runs and to repeat one.
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
+}
+
 #[test]
 fn generated_queries_give_what_prometheus_gives() {
-    let mut grammar = grammar::Grammar::new(7);
-    compare(2, (0..GENERATED).map(|_| grammar.query()));
+    let count = usize::try_from(number("ETCD_MONITOR_TEST_QUERIES", GENERATED as u64)).expect("fits");
+    let seed = number("ETCD_MONITOR_TEST_SEED", 7);
+    println!("{count} queries of ETCD_MONITOR_TEST_SEED={seed}");
+    let mut grammar = grammar::Grammar::new(seed);
+    let queries: Vec<String> = (0..count).map(|_| grammar.query()).collect();
+    for function in Function::ALL {
+        let call = format!("{}(", function.signature().name);
+        assert!(queries.iter().any(|query| query.contains(&call)), "no query calls {call}…)");
+    }
+    compare(2, queries.into_iter());
 }
 
 #[test]

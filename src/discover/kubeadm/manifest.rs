@@ -1,16 +1,16 @@
 //! The parts of a pod manifest that say how its etcd runs: the flags, and where its files are on the host.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::ManifestProblem;
+use crate::discover::flags::EtcdFlags;
 
 /// The container that runs etcd.
 #[derive(Debug)]
-pub(super) struct EtcdContainer {
-    flags: BTreeMap<String, String>,
+pub(in crate::discover) struct EtcdContainer {
+    flags: EtcdFlags,
     /// Folder or file in the container, and the same on the host where it is there; the deepest first, as it
     /// hides those above.
     mounts: Vec<(PathBuf, Option<PathBuf>)>,
@@ -66,7 +66,7 @@ struct HostPath {
 
 impl EtcdContainer {
     /// The container named `etcd`, else the first whose program is `etcd`.
-    pub(super) fn parse(text: &str) -> Result<Self, ManifestProblem> {
+    pub(in crate::discover) fn parse(text: &str) -> Result<Self, ManifestProblem> {
         let Spec { containers, volumes } =
             serde_saphyr::from_str::<Pod>(text).map_err(|e| ManifestProblem::NotAPod(one_line(&e)))?.spec;
         let container = containers
@@ -77,21 +77,15 @@ impl EtcdContainer {
         let mut mounts: Vec<_> =
             container.volume_mounts.iter().filter_map(|mount| mount.on_host(&volumes)).collect();
         mounts.sort_by_key(|(inside, _)| std::cmp::Reverse(inside.components().count()));
-        Ok(Self { flags: flags(container.words()), mounts })
+        Ok(Self { flags: EtcdFlags::of(container.words()), mounts })
     }
 
-    /// The value of `--name`; an empty one counts as not given, as in etcd.
-    pub(super) fn flag(&self, name: &str) -> Option<&str> {
-        self.flags.get(name).map(String::as_str).filter(|value| !value.is_empty())
-    }
-
-    /// The URLs of a flag that lists them.
-    pub(super) fn urls(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.flag(name).unwrap_or_default().split(',').map(str::trim).filter(|url| !url.is_empty())
+    pub(in crate::discover) fn flags(&self) -> &EtcdFlags {
+        &self.flags
     }
 
     /// Where the container's `path` is on the host; `None` when no hostPath volume has it.
-    pub(super) fn on_host(&self, path: &Path) -> Option<PathBuf> {
+    pub(in crate::discover) fn on_host(&self, path: &Path) -> Option<PathBuf> {
         let (inside, outside) = self.mounts.iter().find(|(inside, _)| path.starts_with(inside))?;
         let rest = path.strip_prefix(inside).ok()?;
         // Joining an empty rest would append a slash to a file that is mounted by itself.
@@ -129,21 +123,6 @@ fn one_line(error: &serde_saphyr::Error) -> String {
     format!("line {line}: {}", error.without_snippet())
 }
 
-/// The flags among a command's words: `--a=b`, `--a b` as two words, and `--a` alone, which is true. Go's flag
-/// package takes one dash for two, and the last of a repeated flag.
-fn flags<'a>(words: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
-    let mut flags = BTreeMap::new();
-    let mut words = words.peekable();
-    while let Some(word) = words.next() {
-        let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else { continue };
-        let (name, value) = flag
-            .split_once('=')
-            .unwrap_or_else(|| (flag, words.next_if(|next| !next.starts_with('-')).unwrap_or("true")));
-        flags.insert(name.to_owned(), value.to_owned());
-    }
-    flags
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,7 +146,7 @@ mod tests {
             ("g", None),
             ("h", None),
         ] {
-            assert_eq!(etcd.flag(name), value, "--{name}");
+            assert_eq!(etcd.flags().get(name), value, "--{name}");
         }
     }
 
@@ -178,7 +157,7 @@ mod tests {
             ("{name: log, command: [cat, --n=0]}, {name: db, command: [/usr/local/bin/etcd, --n=2]}", "2"),
             ("{name: db, args: [etcd, --n=3]}", "3"),
         ] {
-            assert_eq!(etcd(containers, "").flag("n"), Some(n), "{containers}");
+            assert_eq!(etcd(containers, "").flags().get("n"), Some(n), "{containers}");
         }
         for text in ["spec: {containers: [{name: etcdctl, command: [etcdctl]}]}", "spec: {}"] {
             assert_eq!(EtcdContainer::parse(text).err(), Some(ManifestProblem::NoContainer), "{text}");

@@ -14,15 +14,17 @@ use arrow::array::{
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
 use arrow::error::ArrowError;
 
+use super::feed::feed;
 use super::merging::blocking;
 use super::{Compacted, Run, Step};
 use crate::store::StoreError;
 use crate::store::columns::Cells;
 use crate::store::file::{Encoder, Provenance};
 use crate::store::key::{DAY_MS, Day, HOUR_MS, Key};
-use crate::store::merge::{Input, Merge};
+use crate::store::merge::Merge;
 use crate::store::samples::value_at;
 use crate::store::table::{Level, Table, day_key};
+use crate::store::visible::TableFile;
 
 /// The width of a bucket.
 pub(in crate::store) const BUCKET_MS: i64 = 300_000;
@@ -39,32 +41,30 @@ impl Run<'_> {
                 continue;
             }
             let files = self.store.day_files(Table::Samples, day).await?;
-            let sources: Vec<Key> = files.visible().map(|file| file.entry.key.clone()).collect();
+            let sources: Vec<&TableFile> = files.visible().collect();
             // Without a day file the day is not merged yet: its compaction comes first.
             if !files.files.iter().any(|file| file.key.level == Level::Day) {
                 continue;
             }
             let key = day_key(Table::Rollup5m, day, 0);
-            let inputs = self.fetch(&sources).await?;
-            (self.on_step)(&Step::Merging { key: key.clone(), sources: inputs.len() });
+            (self.on_step)(&Step::Merging { key: key.clone(), sources: sources.len() });
+            let (feed, inputs) = feed(self.store, &sources).await?;
             let metrics = Arc::new(self.plan.rollup_metrics.clone());
             let (target, now_ms) = (key.clone(), self.now_ms);
-            let (body, rows) =
-                blocking(&key, move || roll_up_files(&target, inputs, &metrics, now_ms)).await?;
+            let rolled = blocking(&key, move || {
+                let merge = Merge::over(Table::Samples, inputs, Some(&metrics))?;
+                roll_up_rows(&target, merge, now_ms)
+            });
+            let (body, rows) = rolled.await?;
+            feed.finish(&key).await?;
             self.commit(key, body, rows, done).await?;
         }
         Ok(())
     }
 }
 
-fn roll_up_files(
-    key: &Key,
-    inputs: Vec<Input>,
-    metrics: &Arc<HashSet<String>>,
-    now_ms: i64,
-) -> Result<(bytes::Bytes, u64), StoreError> {
+fn roll_up_rows(key: &Key, mut merge: Merge, now_ms: i64) -> Result<(bytes::Bytes, u64), StoreError> {
     let failed = |source| StoreError::Arrow { key: key.to_string(), source };
-    let mut merge = Merge::open(Table::Samples, inputs, Some(metrics))?;
     // A rollup hides nothing, so it names no sources.
     let provenance = Provenance { sources: Vec::new(), merged_ms: Some(now_ms) };
     let mut encoder = Encoder::new(key, Table::Rollup5m, &provenance)?;
@@ -176,5 +176,65 @@ impl Buckets {
         columns.extend(self.floats.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
         columns.push(Arc::new(self.counts.finish()));
         RecordBatch::try_new(Table::Rollup5m.schema(), columns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Plan, compact};
+    use super::*;
+    use crate::model::Labels;
+    use crate::store::samples::{Row, write_segment};
+    use crate::store::{Store, Writer, file};
+
+    /// A day in several files of which some came late: what is rolled up from the streams is what is rolled
+    /// up from the files whole.
+    #[tokio::test]
+    async fn a_rollup_of_streams_is_that_of_the_files_in_memory() {
+        let store = Store::in_memory();
+        let names = ["a", "b", "not_rolled"].map(|name| Labels::from_pairs([("__name__", name)]));
+        let writer = Writer::new(1, 1);
+        let segment = async |n: i64, start_ms: i64, step_ms: i64| {
+            let at = |i: i64| start_ms + i * step_ms;
+            let rows: Vec<Row<'_>> = (0..3000)
+                .flat_map(|i| names.iter().map(move |labels| (i, labels)))
+                .filter(|(i, _)| at(*i) < DAY_MS)
+                .map(|(i, labels)| Row {
+                    cluster: "c",
+                    instance: if i % 2 == 0 { "h:1" } else { "h:2" },
+                    labels,
+                    ts_ms: at(i),
+                    value: if i % 97 == 0 { f64::NAN } else { i as f64 / 3.0 },
+                })
+                .collect();
+            write_segment(&store, &writer, DAY_MS, n.unsigned_abs(), &rows).await.expect("writes");
+        };
+        segment(1, 0, 20_000).await;
+        segment(2, 7_000, 15_000).await;
+        compact(&store, &Plan::default(), DAY_MS + HOUR_MS, &|_| ()).await.expect("compacts");
+        segment(3, 3_000, 25_000).await;
+        let metrics: HashSet<String> = ["a".to_owned(), "b".to_owned()].into();
+        let plan = Plan { rollup_metrics: metrics.clone(), ..Plan::default() };
+        let day = Day::of(0);
+        let key = day_key(Table::Rollup5m, day, 0);
+        let now_ms = DAY_MS + 2 * HOUR_MS;
+        let run = Run { store: &store, plan: &plan, now_ms, on_step: &|_| () };
+        let files = store.day_files(Table::Samples, day).await.expect("lists");
+        let sources: Vec<Key> = files.visible().map(|file| file.entry.key.clone()).collect();
+        assert!(sources.len() > 1, "{sources:?}");
+        let inputs = run.fetch(&sources).await.expect("reads");
+        let whole = Merge::open(Table::Samples, inputs, Some(&Arc::new(metrics))).expect("opens");
+        let (expected, rows) = roll_up_rows(&key, whole, now_ms).expect("rolls up");
+        assert!(rows > 500, "{rows}");
+
+        let mut done = Compacted::default();
+        run.roll_up(&mut done).await.expect("rolls up");
+        let found = store.get(&key).await.expect("reads").expect("is there");
+        let batches = |body| {
+            let (_, reader) = file::decode(&key, body).expect("decodes");
+            let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>().expect("decodes");
+            arrow::compute::concat_batches(&Table::Rollup5m.schema(), &batches).expect("one schema")
+        };
+        assert_eq!((done.rows, batches(found)), (rows, batches(expected)));
     }
 }

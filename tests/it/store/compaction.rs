@@ -65,6 +65,11 @@ async fn sums_stay_through_every_level_and_late_segments() {
     assert!(done.merged >= 3 && done.deleted == 0, "{done:?}");
     assert_sums(&store, expected).await;
     assert_eq!(rows::sum_without_distinct(&store).await, expected, "merged sources are hidden");
+    assert_eq!(
+        rows::sum_by_athena(&store),
+        expected,
+        "of merged files and their sources each row counts once"
+    );
     let again = compact(&store, &plan(), now_ms, &|_| {}).await.expect("compacts");
     assert_eq!((again.merged, again.deleted, again.lost), (0, 0, 0), "nothing is left to do");
 
