@@ -23,6 +23,7 @@ mod mail;
 mod message;
 mod receipts;
 mod sweep;
+mod trial;
 mod unsaved;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -35,6 +36,7 @@ pub use config::{ChannelError, open};
 pub use message::{Message, payload};
 pub use receipts::{Receipt, ReceiptOutcome};
 pub use sweep::{Failure, SweepReport};
+pub use trial::Trial;
 
 use crate::alert::{Group, Routes};
 use crate::model::Incident;

@@ -166,17 +166,24 @@ fn channels(
 }
 
 fn routes(document: &mut Document<'_>, names: &[String], warnings: &mut Vec<String>) -> Routes {
+    let (line, elements) = document.lines_of("alert");
     let alert: AlertConfig = document.section("alert");
     match Routes::new(&alert, names) {
         Ok(routes) => {
-            if !names.is_empty() {
+            if alert.production {
+                for message in routes.warnings() {
+                    document.error_at(line, "alert.production", message);
+                }
+            } else if !names.is_empty() {
                 warnings.extend(routes.warnings());
             }
             routes
         }
         Err(errors) => {
             for error in errors {
-                document.error_at(None, "alert", error.to_string());
+                let (array, at) = error.place();
+                let line = elements.get(&(array.to_owned(), at)).copied().or(line);
+                document.error_at(line, "alert", error.to_string());
             }
             Routes::default()
         }

@@ -119,7 +119,12 @@ pub(super) async fn claim(
 /// A store that cannot be read costs the thread, not the message.
 pub(super) async fn reference(store: &Store, group: &Group, channel: &str) -> Option<String> {
     let before = group.number.checked_sub(1).filter(|number| *number > 0)?;
-    let body = store.get(&key::receipt(&group.key, before, channel)).await.ok()??;
-    let story = serde_json::from_slice::<Receipt>(&body).ok()?.story?;
+    let story = get(store, &group.key, before, channel).await?.story?;
     (story.thread == group.thread_key()).then_some(story.first)
+}
+
+/// The receipt, if there is one and it can be read.
+pub(super) async fn get(store: &Store, group: &str, number: u64, channel: &str) -> Option<Receipt> {
+    let body = store.get(&key::receipt(group, number, channel)).await.ok()??;
+    serde_json::from_slice(&body).ok()
 }

@@ -203,7 +203,7 @@ fn section(incident: &Incident) -> String {
 
 /// Text that stays on its line and within its stars.
 fn marked(text: &str) -> String {
-    escaped(&text.replace(['*', '\n', '\r'], " "))
+    escaped(text.replace(['*', '\n', '\r'], " ").trim())
 }
 
 /// Slack's three control characters: without them no mention, link or date can be made.

@@ -78,31 +78,33 @@ conform!(webhook alertmanager pagerduty slack_webhook slack_api ses sns twilio);
 /// What one answer leads to. Three tries are made; a wish of an hour ends them.
 #[tokio::test]
 async fn every_answer_is_a_retry_a_refusal_or_a_receipt() {
-    for (name, _) in CHANNELS {
-        for (what, answers, accepted, permanent, said) in [
-            ("garbage, then ok", &[Answer::Garbage, Answer::Accept][..], 1, None, ""),
-            ("garbage for ever", &[Answer::Garbage; 3], 0, Some(false), "cannot reach"),
-            ("never an answer", &[Answer::Hang; 3], 0, Some(false), "no answer within 0.5 s"),
-            ("500 for ever", &[Answer::Busy(None); 3], 0, Some(false), "answered 500"),
-            ("429 for a second", &[Answer::Busy(Some(1)), Answer::Accept], 1, None, ""),
-            ("429 for an hour", &[Answer::Busy(Some(3600)), Answer::Accept], 0, Some(false), "answered 429"),
-            ("wrong key for ever", &[Answer::Unauthorized; 3], 0, Some(false), "check its credentials"),
-            ("404", &[Answer::Refuse, Answer::Accept], 0, Some(true), "answered 404"),
-            ("redirect", &[Answer::Redirect, Answer::Accept], 0, Some(true), "not followed"),
-        ] {
-            let hook = Hook::start(answers).await;
-            let report = story(name, &hook).down(START_MS).await;
-            let told = (report.accepted.len(), hook.accepted().len());
-            assert_eq!(told, (accepted, accepted), "{name}, {what}: {report:?}");
-            let error = report.failures.first().map(|failure| &failure.error);
-            let refused = error.map(|error| matches!(error, SendError::Permanent { .. }));
-            assert_eq!(refused, permanent, "{name}, {what}: {report:?}");
-            let text = error.map(ToString::to_string).unwrap_or_default();
-            assert!(text.contains(said), "{name}, {what}: {text}");
-            assert!(!text.contains("secret of") && !text.contains("/services/"), "{name}, {what}: {text}");
-            // What was not refused waits for the next sweep: nothing is lost.
-            assert_eq!(report.undelivered, usize::from(permanent == Some(false)), "{name}, {what}");
-        }
+    futures::future::join_all(CHANNELS.map(|(name, _)| survives(name))).await;
+}
+
+async fn survives(name: &str) {
+    for (what, answers, accepted, permanent, said) in [
+        ("garbage, then ok", &[Answer::Garbage, Answer::Accept][..], 1, None, ""),
+        ("garbage for ever", &[Answer::Garbage; 3], 0, Some(false), "cannot reach"),
+        ("never an answer", &[Answer::Hang; 3], 0, Some(false), "no answer within 0.5 s"),
+        ("500 for ever", &[Answer::Busy(None); 3], 0, Some(false), "answered 500"),
+        ("429 for a second", &[Answer::Busy(Some(1)), Answer::Accept], 1, None, ""),
+        ("429 for an hour", &[Answer::Busy(Some(3600)), Answer::Accept], 0, Some(false), "answered 429"),
+        ("wrong key for ever", &[Answer::Unauthorized; 3], 0, Some(false), "check its credentials"),
+        ("404", &[Answer::Refuse, Answer::Accept], 0, Some(true), "answered 404"),
+        ("redirect", &[Answer::Redirect, Answer::Accept], 0, Some(true), "not followed"),
+    ] {
+        let hook = Hook::start(answers).await;
+        let report = story(name, &hook).down(START_MS).await;
+        let told = (report.accepted.len(), hook.accepted().len());
+        assert_eq!(told, (accepted, accepted), "{name}, {what}: {report:?}");
+        let error = report.failures.first().map(|failure| &failure.error);
+        let refused = error.map(|error| matches!(error, SendError::Permanent { .. }));
+        assert_eq!(refused, permanent, "{name}, {what}: {report:?}");
+        let text = error.map(ToString::to_string).unwrap_or_default();
+        assert!(text.contains(said), "{name}, {what}: {text}");
+        assert!(!text.contains("secret of") && !text.contains("/services/"), "{name}, {what}: {text}");
+        // What was not refused waits for the next sweep: nothing is lost.
+        assert_eq!(report.undelivered, usize::from(permanent == Some(false)), "{name}, {what}");
     }
 }
 
