@@ -126,6 +126,7 @@ impl Context {
             store: self.store().clone(),
             writer: self.services.writer.clone(),
             judge: Arc::clone(&self.services.judge),
+            dead_man: config.dead_man.clone(),
         })
     }
 
