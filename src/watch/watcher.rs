@@ -265,7 +265,7 @@ async fn poll(
 /// Pings the dead man's switch while everything is fresh, and says once when it no longer does.
 async fn hold(shared: Arc<Shared>, switch: Arc<DeadMan>, now_ms: impl Fn() -> i64) {
     let mut ticks = interval(switch.interval());
-    let mut silent = None;
+    let mut held = false;
     loop {
         ticks.tick().await;
         let stale = shared.freshness.stale(shared.limits(), now_ms());
@@ -274,13 +274,12 @@ async fn hold(shared: Arc<Shared>, switch: Arc<DeadMan>, now_ms: impl Fn() -> i6
         {
             warn!("the dead man's switch was not reached: {error}");
         }
-        if stale != silent {
-            match &stale {
-                Some(why) => warn!("the dead man's switch is let go: {why}"),
-                None => info!("the dead man's switch is held"),
-            }
-            silent = stale;
+        match &stale {
+            Some(why) if held => warn!("the dead man's switch is let go: {why}"),
+            None if !held => info!("the dead man's switch is held"),
+            _ => {}
         }
+        held = stale.is_none();
     }
 }
 

@@ -24,7 +24,8 @@ fn environment() -> Environment {
         "SES_KEY_ID",
         "SES_KEY",
     ];
-    secrets.iter().map(|name| ((*name).to_owned(), "secret".to_owned())).collect()
+    let url = ("DEAD_MAN_URL".to_owned(), "https://hc.example.com/uuid".to_owned());
+    secrets.iter().map(|name| ((*name).to_owned(), "secret".to_owned())).chain([url]).collect()
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod config;
 mod daemon;
 mod daemon_faults;
 mod daemon_s3;
+mod dead_man;
 mod deliver;
 mod etcd_auth;
 mod etcd_cluster;
