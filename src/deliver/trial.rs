@@ -41,7 +41,7 @@ impl Deliverer {
     }
 }
 
-fn group(kind: Kind, channel: &str, now_ms: i64) -> Group {
+pub(super) fn group(kind: Kind, channel: &str, now_ms: i64) -> Group {
     let labels =
         Labels::from_pairs([("alertname", "EtcdMonitorTest"), ("severity", "info"), ("test", "true")]);
     let thread = u64::try_from(now_ms).unwrap_or_default();

@@ -126,3 +126,34 @@ fn event(message: &Message<'_>, incident: &Incident, routing_key: &str) -> Value
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::Kind;
+    use crate::deliver::trial;
+
+    #[test]
+    fn a_state_is_an_action_on_the_same_key() {
+        let group = trial::group(Kind::Firing, "pager", 1_764_000_000_000);
+        let message = Message {
+            group: &group,
+            channel: "pager",
+            idempotency_key: "k",
+            sent_ms: 0,
+            external_url: "",
+            reference: None,
+        };
+        for (state, action) in [
+            (IncidentState::Firing, "trigger"),
+            (IncidentState::Unknown, "trigger"),
+            (IncidentState::Acked, "acknowledge"),
+            (IncidentState::Resolved, "resolve"),
+        ] {
+            let incident = Incident { state, ..group.incidents[0].clone() };
+            let event = event(&message, &incident, "key");
+            assert_eq!(event["event_action"], action);
+            assert_eq!(event["dedup_key"], "test-1764000000000-1");
+        }
+    }
+}

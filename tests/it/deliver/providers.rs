@@ -192,3 +192,18 @@ async fn a_private_address_needs_the_flag() {
     assert!(text.contains("127.0.0.1 is a private address; set allow-private"), "{text}");
     assert!(hook.accepted().is_empty());
 }
+
+/// The name does not look private; where it leads is seen when it is resolved for the connection.
+#[tokio::test]
+async fn a_name_that_leads_to_a_private_address_is_not_connected_to() {
+    let hook = Hook::start(&[]).await;
+    let hosts = std::fs::read_to_string("/etc/hosts").expect("readable");
+    let names = hosts.lines().filter(|line| line.starts_with("127.") || line.starts_with("::1"));
+    let name = names.flat_map(|line| line.split_whitespace().skip(1)).find(|name| *name != "localhost");
+    let name = name.expect("/etc/hosts has another name of the loopback, such as ip6-localhost");
+    let toml = format!("type = \"webhook\"\nurl = \"https://{name}:{}/\"", hook.port);
+    let report = Story::new(toml::from_str(&toml).expect("valid")).down(START_MS).await;
+    let said = report.failures[0].error.to_string();
+    assert!(said.contains("private address; set allow-private = true"), "{said}");
+    assert_eq!((report.undelivered, hook.accepted().len()), (1, 0));
+}
