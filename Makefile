@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO_NET_RETRY ?= 5
 
-.PHONY: help demo test test-deps check fmt bench coverage site e2e build-deps
+.PHONY: help demo test soak test-deps check fmt bench coverage site e2e build-deps
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ demo: build-deps ## Start a 3-member etcd on loopback, watch it, serve the repor
 test: test-deps ## Install what the tests need and run all of them
 	$(CARGO) test
 	tests/e2e/run.sh
+
+soak: test-deps ## The randomised tests for long: more seeds, kills and cases (tests/soak.sh)
+	tests/soak.sh
 
 test-deps: build-deps ## Install what the tests need: etcd versions, Prometheus, S3 and SMTP servers, Chromium
 	@tests/deps/install.sh

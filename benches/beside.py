@@ -122,9 +122,10 @@ def history(name, targets, hours, moving, *metrics):
     lines = [words(line) for line in beside("write", folder, targets, hours, moving, *metrics).splitlines()]
     days = next(line for line in lines if line["level"] == "Day")
     blocks = folder / "blocks"
-    subprocess.run(["promtool", "tsdb", "create-blocks-from", "openmetrics", str(folder / "openmetrics.txt"),
-                    str(blocks)], check=True, stdout=subprocess.DEVNULL)
-    (folder / "openmetrics.txt").unlink()
+    for text in sorted(folder.glob("openmetrics-*.txt")):
+        subprocess.run(["promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(blocks)],
+                       check=True, stdout=subprocess.DEVNULL)
+        text.unlink()
     metas = [json.loads(meta.read_text())["stats"] for meta in blocks.glob("*/meta.json")]
     rows = sum(meta["numSamples"] for meta in metas)
     if rows != int(days["rows"]):

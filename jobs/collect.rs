@@ -59,7 +59,11 @@ fn distinct<'a>(errors: impl Iterator<Item = (&'a str, &'a ReadingError)>) -> Ve
     let mut causes: Vec<(&str, &str, Vec<&str>)> = Vec::new();
     for (cluster, error) in errors {
         let calls = error.during.as_str();
-        let message = error.message.strip_prefix(calls).unwrap_or(&error.message).trim_start();
+        // A call that was not tried repeats why an earlier one failed.
+        let cause = error.message.split_once(" s after: ").map_or(error.message.as_str(), |(_, last)| last);
+        // "status at http://…: …" begins with its call; other messages are whole.
+        let place = cause.find(" at ").filter(|at| cause.find(' ') == Some(*at));
+        let message = place.and_then(|at| cause.get(at + 1..)).unwrap_or(cause);
         match causes.iter_mut().find(|(there, cause, _)| (*there, *cause) == (cluster, message)) {
             Some((_, _, known)) if known.contains(&calls) => {}
             Some((_, _, known)) => known.push(calls),

@@ -21,6 +21,7 @@ use crate::members::Member;
 pub const START_MS: i64 = 1_763_942_400_000;
 const INTERVAL_MS: i64 = 15_000;
 const HOUR_MS: i64 = 3_600_000;
+const STEPS_PER_HOUR: i64 = HOUR_MS / INTERVAL_MS;
 const PORT: u16 = 2379;
 
 /// What a history holds.
@@ -33,7 +34,8 @@ pub struct Plan<'a> {
     pub metrics: Vec<&'a str>,
 }
 
-/// Writes a history to `dir/store`, compacted to day files, and to `dir/openmetrics.txt`.
+/// Writes a history to `dir/store`, compacted to day files, and to `dir/openmetrics-*.txt`, one for each day:
+/// promtool reads the whole text again for every two hours of it.
 pub fn write(dir: &Path, plan: &Plan<'_>) {
     crate::block_on(async {
         let store = open(&dir.join("store")).await;
@@ -48,7 +50,7 @@ pub fn write(dir: &Path, plan: &Plan<'_>) {
         let mut history: Vec<Vec<Vec<f64>>> = vec![Vec::new(); plan.targets];
         for hour in 0..plan.hours {
             let mut scrapes = Vec::new();
-            for step in 0..HOUR_MS / INTERVAL_MS {
+            for step in 0..STEPS_PER_HOUR {
                 let ts_ms = START_MS + hour * HOUR_MS + step * INTERVAL_MS;
                 for (n, member) in members.iter_mut().enumerate() {
                     let values: Vec<f64> =
@@ -68,7 +70,12 @@ pub fn write(dir: &Path, plan: &Plan<'_>) {
             let n = u64::try_from(hour).unwrap();
             samples::write_blocks(&store, &writer, flush_ms, n, &blocks.collect::<Vec<_>>()).await.unwrap();
         }
-        openmetrics(&dir.join("openmetrics.txt"), &lists, &names, &history);
+        for (day, from) in (0..plan.hours * STEPS_PER_HOUR).step_by(24 * STEPS_PER_HOUR as usize).enumerate()
+        {
+            let steps = from..(from + 24 * STEPS_PER_HOUR).min(plan.hours * STEPS_PER_HOUR);
+            openmetrics(&dir.join(format!("openmetrics-{day:02}.txt")), &lists, &names, &history, steps);
+        }
+        drop(history);
         let began = Instant::now();
         let mut how = compact::Plan::default();
         // The comparison is of what was scraped, however old.
@@ -101,13 +108,20 @@ fn list_of(member: &Member, kept: &impl Fn(&str) -> bool) -> Arc<SeriesList> {
 
 /// Series by series, as `promtool tsdb create-blocks-from openmetrics` reads it best. Types are left out, so
 /// that any name may stand anywhere.
-fn openmetrics(path: &Path, lists: &[Arc<SeriesList>], names: &[String], history: &[Vec<Vec<f64>>]) {
+fn openmetrics(
+    path: &Path,
+    lists: &[Arc<SeriesList>],
+    names: &[String],
+    history: &[Vec<Vec<f64>>],
+    steps: std::ops::Range<i64>,
+) {
     let mut out = BufWriter::new(File::create(path).unwrap());
     for ((list, instance), scrapes) in lists.iter().zip(names).zip(history) {
         for (at, series) in list.iter().enumerate() {
             let (metric, labels) = (series.metric(), series.text());
             let comma = if labels.is_empty() { "" } else { "," };
-            for (values, step) in scrapes.iter().zip(0_i64..) {
+            for step in steps.clone() {
+                let values = &scrapes[usize::try_from(step).unwrap()];
                 let ts_s = (START_MS + step * INTERVAL_MS) / 1000;
                 writeln!(
                     out,

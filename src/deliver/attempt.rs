@@ -27,18 +27,30 @@ pub(super) enum Attempt {
     Refused,
 }
 
+/// What becomes of receipts. A sweep looks back to the newest transition that has all of them, so the receipt
+/// of a transition must not be there before its predecessors', nor before the transition itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    Store,
+    /// In memory, until a sweep finds those in the store.
+    Keep,
+}
+
 impl Deliverer {
     pub(super) async fn attempt(
         &self,
         group: &Group,
         notification: &Notification,
         name: &str,
-        now_ms: i64,
+        (proof, now_ms): (Proof, i64),
         report: &mut SweepReport,
     ) -> Attempt {
         let key = &notification.idempotency_key;
         if lock(&self.settled).has(key, name) {
-            self.store_late(group, key, name, report).await;
+            let waiting = lock(&self.settled).waiting(key, name);
+            if let Some(receipt) = waiting {
+                self.settle(group, receipt, proof, report).await;
+            }
             return Attempt::Done;
         }
         let Some(_sending) = InFlight::enter(&self.in_flight, key, name) else { return Attempt::NotNow };
@@ -73,14 +85,14 @@ impl Deliverer {
                 report.accepted.push((key.clone(), name.to_owned()));
                 let mut receipt = self.receipt(ReceiptOutcome::Accepted, key, name, now_ms, None);
                 receipt.story = reference.map(|first| Story { thread: group.thread_key(), first });
-                self.settle(group, receipt, report).await;
+                self.settle(group, receipt, proof, report).await;
                 Attempt::Done
             }
             Err(error @ SendError::Permanent { .. }) => {
                 let receipt =
                     self.receipt(ReceiptOutcome::Refused, key, name, now_ms, Some(error.to_string()));
                 report.failures.push(fail(error));
-                self.settle(group, receipt, report).await;
+                self.settle(group, receipt, proof, report).await;
                 Attempt::Refused
             }
             Err(error) => {
@@ -103,25 +115,26 @@ impl Deliverer {
         Receipt { outcome, channel, idempotency_key, at_ms, writer, reason, story: None }
     }
 
-    /// Writes the receipt, or keeps it until the store takes it.
-    pub(super) async fn settle(&self, group: &Group, receipt: Receipt, report: &mut SweepReport) {
+    /// Writes the receipt, or keeps it until it can be written.
+    pub(super) async fn settle(
+        &self,
+        group: &Group,
+        receipt: Receipt,
+        proof: Proof,
+        report: &mut SweepReport,
+    ) {
+        if proof == Proof::Keep {
+            lock(&self.settled).unstored(receipt);
+            return;
+        }
         let written = receipts::put(&self.store, group, &receipt).await;
         let mut settled = lock(&self.settled);
         match written {
-            Ok(()) => settled.stored(&receipt.idempotency_key, &receipt.channel),
+            Ok(()) => settled.stored(&receipt.idempotency_key, &receipt.channel, receipt.at_ms),
             Err(source) => {
                 report.errors.push(store_error("write a receipt of", &group.key, source));
                 settled.unstored(receipt);
             }
-        }
-    }
-
-    async fn store_late(&self, group: &Group, key: &str, channel: &str, report: &mut SweepReport) {
-        let waiting = lock(&self.settled).waiting(key, channel);
-        // A receipt before its transition would speak of nothing.
-        let is_committed = lock(&self.unsaved).group(&group.key, group.number).is_none();
-        if let Some(receipt) = waiting.filter(|_| is_committed) {
-            self.settle(group, receipt, report).await;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::unsaved::Transition;
+use super::unsaved::{Found, Transition};
 use super::{DeliverError, Deliverer, lock};
 use crate::alert::{Group, Observation, event_of, group, incident};
 use crate::model::{Event, Finding, Incident};
@@ -196,6 +196,7 @@ impl Deliverer {
     /// Appends a transition to every group that has something to tell. Races are lost silently: the winner
     /// computed the same from the same incidents, or the next sweep finds what is missing.
     pub(super) async fn regroup(&self, now_ms: i64, errors: &mut Vec<DeliverError>) {
+        let drops = lock(&self.unsaved).drops();
         let known = self.known(errors).await;
         let all: Vec<&Incident> = known.values().map(|(_, incident)| incident).collect();
         let groups = self.groups(errors).await;
@@ -206,21 +207,36 @@ impl Deliverer {
             }
         }
         for (key, members) in members {
-            let previous = groups.get(&key);
+            let previous = groups.get(&key).map(Found::group);
             let route = members.first().and_then(|first| {
                 self.routes.of(&first.labels).into_iter().find(|route| route.group_key(first) == key)
             });
             let Some(route) = route else { continue };
             let step = group::step(previous, route, &members, &all, &self.routes.inhibit, now_ms);
             if let Some(next) = step {
-                self.append_group(next, errors).await;
+                self.append_group(next, drops, errors).await;
             }
         }
     }
 
-    async fn append_group(&self, next: Group, errors: &mut Vec<DeliverError>) {
+    /// `drops` is what the incidents were read after: a state dropped since may be what `next` tells of, and
+    /// the next regrouping knows better.
+    async fn append_group(&self, mut next: Group, drops: u64, errors: &mut Vec<DeliverError>) {
+        // What is told before it is committed may lose its number to another writer's transition, which says
+        // something else and so needs another key.
+        let id = self.writer.id().to_string();
+        let mark = format!("{}{:x}", id.get(id.len() / 2..).unwrap_or_default(), self.writer.nonce());
+        for notification in &mut next.notifications {
+            notification.idempotency_key = format!("{}-{mark}", notification.idempotency_key);
+        }
         let sequence = SequenceKey::group(&next.key);
-        let waits = lock(&self.unsaved).holds(&sequence);
+        let (waits, outdated) = {
+            let unsaved = lock(&self.unsaved);
+            (unsaved.holds_ground_of(&next), unsaved.drops() != drops)
+        };
+        if outdated {
+            return;
+        }
         if !waits {
             match sequence::append(&self.store, &sequence, next.number, &next, &self.writer).await {
                 Ok(Appended::Lost(_)) => return,
@@ -235,7 +251,7 @@ impl Deliverer {
     }
 
     /// The newest state of every group, by key; as last read where they cannot be read now.
-    pub(super) async fn groups(&self, errors: &mut Vec<DeliverError>) -> BTreeMap<String, Group> {
+    pub(super) async fn groups(&self, errors: &mut Vec<DeliverError>) -> BTreeMap<String, Found> {
         match sequence::all_latest::<Group>(&self.store, &Prefix::groups()).await {
             Ok(groups) => {
                 *lock(&self.known_groups) =
@@ -243,7 +259,9 @@ impl Deliverer {
             }
             Err(source) => errors.push(store_error("read", Prefix::groups().as_str(), source)),
         }
-        let mut groups = lock(&self.known_groups).clone();
+        let stored = lock(&self.known_groups).clone().into_iter();
+        let mut groups: BTreeMap<String, Found> =
+            stored.map(|(key, group)| (key, Found::Stored(group))).collect();
         lock(&self.unsaved).over_groups(&mut groups);
         groups
     }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Proof};
 use super::commit::store_error;
 use super::receipts::{ReceiptOutcome, Receipts};
+use super::unsaved::Found;
 use super::{DeliverError, Deliverer, SendError, lock};
 use crate::alert::{Group, Notification};
 use crate::model::Severity;
@@ -57,6 +58,7 @@ const CHANNEL_BUDGET: Duration = Duration::from_secs(60);
 struct Open {
     group: Group,
     receipts: Receipts,
+    proof: Proof,
 }
 
 impl Deliverer {
@@ -71,9 +73,7 @@ impl Deliverer {
         }
         self.regroup(now_ms, &mut report.errors).await;
         let mut stories = Vec::new();
-        let mut looked_at = BTreeSet::new();
         for newest in self.groups(&mut report.errors).await.into_values() {
-            looked_at.extend(newest.notifications.iter().map(|n| n.idempotency_key.clone()));
             stories.push(self.open_transitions(newest, now_ms, &mut report).await);
         }
         stories.sort_by_key(|story| {
@@ -84,7 +84,6 @@ impl Deliverer {
         for open in stories.into_iter().flatten() {
             let open = Arc::new(open);
             for notification in &open.group.notifications {
-                looked_at.insert(notification.idempotency_key.clone());
                 if !open.receipts.has(&open.group, &notification.channel) {
                     let queue = channels.entry(notification.channel.clone()).or_default();
                     queue.push((Arc::clone(&open), notification.clone()));
@@ -93,7 +92,7 @@ impl Deliverer {
         }
         let parts = channels.into_values().map(|queue| self.sweep_channel(queue, now_ms));
         join_all(parts).await.into_iter().for_each(|part| report.add(part));
-        lock(&self.settled).retain(&looked_at);
+        lock(&self.settled).forget_before(now_ms.saturating_sub(EXPIRED_MS));
         report
     }
 
@@ -101,16 +100,21 @@ impl Deliverer {
     async fn sweep_channel(&self, queue: Vec<(Arc<Open>, Notification)>, now_ms: i64) -> SweepReport {
         let mut report = SweepReport::default();
         let deadline = Instant::now() + CHANNEL_BUDGET;
-        let mut stuck: BTreeSet<&str> = BTreeSet::new();
+        let (mut stuck, mut unproven): (BTreeSet<&str>, BTreeSet<&str>) = Default::default();
         for (open, notification) in &queue {
-            let (group, receipts) = (&open.group, &open.receipts);
+            let key = open.group.key.as_str();
+            let proof = if unproven.contains(key) { Proof::Keep } else { open.proof };
             // Order within a group: an end is not told before its beginning.
             let done = Instant::now() < deadline
-                && !stuck.contains(group.key.as_str())
-                && self.deliver(group, notification, receipts, now_ms, &mut report).await;
+                && !stuck.contains(key)
+                && self.deliver(open, notification, (proof, now_ms), &mut report).await;
             if !done {
-                stuck.insert(&group.key);
+                stuck.insert(key);
                 report.undelivered = report.undelivered.saturating_add(1);
+            }
+            let waiting = lock(&self.settled).waiting(&notification.idempotency_key, &notification.channel);
+            if waiting.is_some() {
+                unproven.insert(key);
             }
         }
         report
@@ -118,22 +122,31 @@ impl Deliverer {
 
     /// The transitions with notifications to send, oldest first: back from the newest one to the first that
     /// is complete.
-    async fn open_transitions(&self, newest: Group, now_ms: i64, report: &mut SweepReport) -> Vec<Open> {
-        let sequence = SequenceKey::group(&newest.key);
-        let (newest_number, mut open) = (newest.number, Vec::new());
+    async fn open_transitions(&self, newest: Found, now_ms: i64, report: &mut SweepReport) -> Vec<Open> {
+        let sequence = SequenceKey::group(&newest.group().key);
+        let (newest_number, mut open, mut expired) = (newest.group().number, Vec::new(), Vec::new());
         let mut next = Some(newest);
-        while let Some(group) = next {
+        while let Some(found) = next {
+            // A number that waits may yet become another writer's: no receipt before it is in the store.
+            let proof = if found.is_stored() { Proof::Store } else { Proof::Keep };
+            let group = found.into_group();
             let age_ms = now_ms.saturating_sub(group.changed_ms);
             if age_ms > FORGOTTEN_MS && group.number != newest_number {
                 break;
             }
-            let receipts = match self.receipts_of(&group).await {
+            let receipts = match proof {
+                // What is not in the store has no receipts there.
+                Proof::Keep => Ok(Receipts::none()),
+                Proof::Store => self.receipts_of(&group, now_ms).await,
+            };
+            let receipts = match receipts {
                 Ok(receipts) => receipts,
                 // Fail open: rather twice than not at all. What is older stays for another sweep.
                 Err(error) => {
                     report.errors.push(error);
+                    open.iter_mut().for_each(|open: &mut Open| open.proof = Proof::Keep);
                     if age_ms <= EXPIRED_MS {
-                        open.push(Open { group, receipts: Receipts::none() });
+                        open.push(Open { group, receipts: Receipts::none(), proof: Proof::Keep });
                     }
                     break;
                 }
@@ -143,28 +156,35 @@ impl Deliverer {
                 break;
             }
             let before = group.number.saturating_sub(1);
-            let found = Open { group, receipts };
+            let found = Open { group, receipts, proof };
             if age_ms > EXPIRED_MS {
-                self.give_up(&found, now_ms, report).await;
+                expired.push(found);
             } else {
                 open.push(found);
             }
-            next = if before == 0 { None } else { self.transition(&sequence, before, report).await };
+            next = match self.transition(&sequence, before).await {
+                Ok(group) => group,
+                Err(error) => {
+                    // What is older is told later; proofs of what is newer would hide it.
+                    report.errors.push(error);
+                    open.iter_mut().for_each(|open| open.proof = Proof::Keep);
+                    break;
+                }
+            };
+        }
+        for found in expired.iter().rev() {
+            self.give_up(found, now_ms, report).await;
         }
         open.reverse();
         open
     }
 
-    async fn receipts_of(&self, group: &Group) -> Result<Receipts, DeliverError> {
-        // What is not in the store yet has no receipts there.
-        if lock(&self.unsaved).group(&group.key, group.number).is_some() {
-            return Ok(Receipts::none());
-        }
+    async fn receipts_of(&self, group: &Group, now_ms: i64) -> Result<Receipts, DeliverError> {
         let receipts = Receipts::of(&self.store, group).await;
         let receipts = receipts.map_err(|source| store_error("read receipts of", &group.key, source))?;
         let mut settled = lock(&self.settled);
         for notification in group.notifications.iter().filter(|n| receipts.has(group, &n.channel)) {
-            settled.stored(&notification.idempotency_key, &notification.channel);
+            settled.stored(&notification.idempotency_key, &notification.channel, now_ms);
         }
         Ok(receipts)
     }
@@ -182,48 +202,41 @@ impl Deliverer {
             let reason = Some(error.to_string());
             report.failures.push(Failure { channel: channel.clone(), idempotency_key: key.clone(), error });
             let receipt = self.receipt(ReceiptOutcome::Expired, key, channel, now_ms, reason);
-            self.settle(&open.group, receipt, report).await;
+            self.settle(&open.group, receipt, Proof::Store, report).await;
         }
     }
 
-    async fn transition(
-        &self,
-        sequence: &SequenceKey,
-        number: u64,
-        report: &mut SweepReport,
-    ) -> Option<Group> {
+    /// The group's state of that number, wherever it is; there is no number 0.
+    async fn transition(&self, sequence: &SequenceKey, number: u64) -> Result<Option<Found>, DeliverError> {
         let waiting = lock(&self.unsaved).group_in(sequence, number);
-        if waiting.is_some() {
-            return waiting;
+        if waiting.is_some() || number == 0 {
+            return Ok(waiting.map(Found::Waiting));
         }
-        match crate::store::sequence::at(&self.store, sequence, number).await {
-            Ok(group) => group,
-            Err(source) => {
-                report.errors.push(store_error("read group", sequence.prefix().as_str(), source));
-                None
-            }
-        }
+        crate::store::sequence::at(&self.store, sequence, number)
+            .await
+            .map(|group| group.map(Found::Stored))
+            .map_err(|source| store_error("read group", sequence.prefix().as_str(), source))
     }
 
     /// Whether the notification is done with: accepted, refused for good, or taken by a failover channel.
     async fn deliver(
         &self,
-        group: &Group,
+        open: &Open,
         notification: &Notification,
-        receipts: &Receipts,
-        now_ms: i64,
+        when: (Proof, i64),
         report: &mut SweepReport,
     ) -> bool {
-        match self.attempt(group, notification, &notification.channel, now_ms, report).await {
+        let group = &open.group;
+        match self.attempt(group, notification, &notification.channel, when, report).await {
             Attempt::Done => true,
             Attempt::NotNow => false,
             failed @ (Attempt::Failed | Attempt::Refused) => {
                 if group.severity == Severity::Critical {
                     for channel in &group.failover {
-                        if receipts.has(group, channel) {
+                        if open.receipts.has(group, channel) {
                             break;
                         }
-                        let outcome = self.attempt(group, notification, channel, now_ms, report).await;
+                        let outcome = self.attempt(group, notification, channel, when, report).await;
                         if outcome == Attempt::Done {
                             break;
                         }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Proof};
 use super::sweep::{Failure, SweepReport};
 use super::{DeliverError, Deliverer, Receipt, receipts};
 use crate::alert::{Group, Kind, Notification};
@@ -28,7 +28,8 @@ impl Deliverer {
         for kind in [Kind::Firing, Kind::Resolved] {
             let group = group(kind, channel, now_ms);
             for notification in &group.notifications {
-                let attempt = self.attempt(&group, notification, channel, now_ms, &mut report).await;
+                let attempt =
+                    self.attempt(&group, notification, channel, (Proof::Store, now_ms), &mut report).await;
                 receipts.extend(receipts::get(&self.store, &group.key, group.number, channel).await);
                 if attempt != Attempt::Done {
                     let SweepReport { failures, errors, .. } = report;

@@ -6,7 +6,7 @@
 //! states count, and people may have been told twice. A crash before that loses the transition and not the
 //! alert, as the next evaluation finds the condition anew.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::commit::Known;
 use super::{DeliverError, Deliverer, Receipt, lock};
@@ -35,51 +35,110 @@ impl Transition {
     }
 }
 
+/// A group's state, and whether the store has it.
+#[derive(Debug, Clone)]
+pub(super) enum Found {
+    Stored(Group),
+    Waiting(Group),
+}
+
+impl Found {
+    pub(super) fn group(&self) -> &Group {
+        match self {
+            Self::Stored(group) | Self::Waiting(group) => group,
+        }
+    }
+
+    pub(super) fn is_stored(&self) -> bool {
+        matches!(self, Self::Stored(_))
+    }
+
+    pub(super) fn into_group(self) -> Group {
+        match self {
+            Self::Stored(group) | Self::Waiting(group) => group,
+        }
+    }
+}
+
+fn tells_of(group: &Group, fingerprint: &str) -> bool {
+    group.incidents.iter().any(|incident| incident.fingerprint == fingerprint)
+}
+
 /// The waiting transitions, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Unsaved(VecDeque<Transition>);
+pub(super) struct Unsaved {
+    waiting: VecDeque<Transition>,
+    /// How often states were dropped; what was computed before a drop may stand on nothing.
+    drops: u64,
+}
 
 impl Unsaved {
     /// Whether a state of this sequence waits; then the next one must wait behind it.
     pub(super) fn holds(&self, sequence: &SequenceKey) -> bool {
-        self.0.iter().any(|waiting| waiting.sequence() == *sequence)
+        self.waiting.iter().any(|waiting| waiting.sequence() == *sequence)
+    }
+
+    /// Whether a group's state must wait: it tells of an incident that waits, and the store must not know the
+    /// telling without the incident.
+    pub(super) fn holds_ground_of(&self, group: &Group) -> bool {
+        self.waiting.iter().any(|waiting| match waiting {
+            Transition::Incident(_, incident) => tells_of(group, &incident.fingerprint),
+            Transition::Group(waiting) => waiting.key == group.key,
+        })
+    }
+
+    pub(super) fn drops(&self) -> u64 {
+        self.drops
+    }
+
+    /// Drops a state that lost its number to another writer's, and what was built on it: the states that
+    /// follow in its sequence, and those of groups that tell of it.
+    fn drop_ground(&mut self, lost: &Transition) {
+        self.drops += 1;
+        let mut gone = vec![lost.sequence()];
+        self.waiting.retain(|waiting| {
+            let sequence = waiting.sequence();
+            let tells = match (waiting, lost) {
+                (Transition::Group(group), Transition::Incident(_, incident)) => {
+                    tells_of(group, &incident.fingerprint)
+                }
+                _ => false,
+            };
+            let keep = !tells && !gone.contains(&sequence);
+            if !keep {
+                gone.push(sequence);
+            }
+            keep
+        });
     }
 
     pub(super) fn push(&mut self, transition: Transition) {
-        if self.0.len() < WAITING_MAX {
-            self.0.push_back(transition);
+        if self.waiting.len() < WAITING_MAX {
+            self.waiting.push_back(transition);
         }
     }
 
     /// Replaces what the store says by what it will say.
     pub(super) fn over_incidents(&self, known: &mut Known) {
-        for waiting in &self.0 {
+        for waiting in &self.waiting {
             if let Transition::Incident(number, incident) = waiting {
                 known.insert(incident.fingerprint.clone(), (*number, incident.clone()));
             }
         }
     }
 
-    /// As [`Self::over_incidents`], for the newest states of groups.
-    pub(super) fn over_groups(&self, groups: &mut BTreeMap<String, Group>) {
-        for waiting in &self.0 {
+    /// As [`Self::over_incidents`], for the newest states of groups, which so become [`Found::Waiting`].
+    pub(super) fn over_groups(&self, groups: &mut BTreeMap<String, Found>) {
+        for waiting in &self.waiting {
             if let Transition::Group(group) = waiting {
-                groups.insert(group.key.clone(), group.clone());
+                groups.insert(group.key.clone(), Found::Waiting(group.clone()));
             }
         }
     }
 
     /// The waiting state of a group with that number.
-    pub(super) fn group(&self, key: &str, number: u64) -> Option<&Group> {
-        self.0.iter().find_map(|waiting| match waiting {
-            Transition::Group(group) if group.key == key && group.number == number => Some(group),
-            _ => None,
-        })
-    }
-
-    /// As [`Self::group`], by the group's sequence.
     pub(super) fn group_in(&self, sequence: &SequenceKey, number: u64) -> Option<Group> {
-        self.0.iter().find_map(|waiting| match waiting {
+        self.waiting.iter().find_map(|waiting| match waiting {
             Transition::Group(group) if group.number == number && waiting.sequence() == *sequence => {
                 Some(group.clone())
             }
@@ -91,7 +150,15 @@ impl Unsaved {
 /// What this process knows to be done with, so that a store which cannot be read or written makes nobody
 /// be told again and again.
 #[derive(Debug, Default)]
-pub(super) struct Settled(BTreeMap<(String, String), Option<Receipt>>);
+pub(super) struct Settled(BTreeMap<(String, String), Settlement>);
+
+#[derive(Debug)]
+struct Settlement {
+    /// When this process last knew, ms since the epoch.
+    seen_ms: i64,
+    /// The receipt that the store has yet to take.
+    waiting: Option<Receipt>,
+}
 
 impl Settled {
     pub(super) fn has(&self, idempotency_key: &str, channel: &str) -> bool {
@@ -99,23 +166,26 @@ impl Settled {
     }
 
     /// A receipt that is in the store.
-    pub(super) fn stored(&mut self, idempotency_key: &str, channel: &str) {
-        self.0.insert((idempotency_key.to_owned(), channel.to_owned()), None);
+    pub(super) fn stored(&mut self, idempotency_key: &str, channel: &str, seen_ms: i64) {
+        let key = (idempotency_key.to_owned(), channel.to_owned());
+        self.0.insert(key, Settlement { seen_ms, waiting: None });
     }
 
     /// A receipt that the store did not take.
     pub(super) fn unstored(&mut self, receipt: Receipt) {
-        self.0.insert((receipt.idempotency_key.clone(), receipt.channel.clone()), Some(receipt));
+        let key = (receipt.idempotency_key.clone(), receipt.channel.clone());
+        self.0.insert(key, Settlement { seen_ms: receipt.at_ms, waiting: Some(receipt) });
     }
 
-    /// The receipt to store now that the store works again.
+    /// The receipt to store once the store works again.
     pub(super) fn waiting(&self, idempotency_key: &str, channel: &str) -> Option<Receipt> {
-        self.0.get(&(idempotency_key.to_owned(), channel.to_owned())).cloned().flatten()
+        let settlement = self.0.get(&(idempotency_key.to_owned(), channel.to_owned()))?;
+        settlement.waiting.clone()
     }
 
-    /// Forgets all but the notifications that a sweep still looks at.
-    pub(super) fn retain(&mut self, idempotency_keys: &BTreeSet<String>) {
-        self.0.retain(|(key, _), _| idempotency_keys.contains(key));
+    /// Forgets what is too old to be told anyway.
+    pub(super) fn forget_before(&mut self, ms: i64) {
+        self.0.retain(|_, settlement| settlement.seen_ms >= ms);
     }
 }
 
@@ -125,7 +195,7 @@ impl Deliverer {
         // A second saver would take the first one's commits for another writer's.
         let Ok(_saving) = self.saving.try_lock() else { return };
         loop {
-            let Some(front) = lock(&self.unsaved).0.front().cloned() else { return };
+            let Some(front) = lock(&self.unsaved).waiting.front().cloned() else { return };
             let sequence = front.sequence();
             let saved = match &front {
                 Transition::Incident(number, incident) => {
@@ -140,10 +210,9 @@ impl Deliverer {
                 }
             };
             match saved {
-                Ok(true) => drop(lock(&self.unsaved).0.pop_front()),
+                Ok(true) => drop(lock(&self.unsaved).waiting.pop_front()),
                 Ok(false) => {
-                    // Another writer's states count, and ours that follow have lost their ground.
-                    lock(&self.unsaved).0.retain(|waiting| waiting.sequence() != sequence);
+                    lock(&self.unsaved).drop_ground(&front);
                     *lock(&self.known) = None;
                 }
                 Err(source) => {

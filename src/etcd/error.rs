@@ -25,7 +25,8 @@ pub enum EtcdError {
         source: Option<Box<tonic::Status>>,
     },
     /// The call was not sent: the member failed repeatedly and is being left alone for a while.
-    #[error("{call} at {endpoint}: not tried for another {} s after: {last}", .wait.as_secs_f64().ceil())]
+    /// `last` is what it failed with.
+    #[error("{call} at {endpoint}: {last}; not tried for another {} s", .wait.as_secs_f64().ceil())]
     Resting { endpoint: String, call: &'static str, kind: ErrorKind, last: String, wait: Duration },
 }
 
@@ -46,11 +47,26 @@ impl EtcdError {
     /// As an error inside a reading; `missing_right` names what a refused call needs.
     pub fn to_reading_error(&self, during: &str, missing_right: &str) -> ReadingError {
         let kind = self.kind();
+        let message = match self {
+            // Calls of one reading overtake each other: which of them were sent before the breaker opened is
+            // chance, and the reason is the same.
+            Self::Resting { endpoint, call, last, .. } => format!("{call} at {endpoint}: {last}"),
+            other => other.to_string(),
+        };
         ReadingError {
             kind,
             during: during.to_owned(),
-            message: self.to_string(),
+            message,
             missing_right: (kind == ErrorKind::Denied).then(|| missing_right.to_owned()),
+        }
+    }
+
+    /// What went wrong, without the call and the endpoint.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::Call { message, .. } => message.clone(),
+            Self::Resting { last, .. } => last.clone(),
+            other => other.to_string(),
         }
     }
 

@@ -228,7 +228,7 @@ impl Member {
             Err(e) => match e.kind() {
                 ErrorKind::Timeout if !call.silence_is_death => {}
                 kind @ (ErrorKind::Timeout | ErrorKind::Unreachable | ErrorKind::Tls) => {
-                    self.inner.pace.failed(Instant::now(), kind, &e.to_string());
+                    self.inner.pace.failed(Instant::now(), kind, &e.reason());
                 }
                 _ => {}
             },

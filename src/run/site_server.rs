@@ -62,7 +62,8 @@ async fn answer(State(store): State<Store>, request: Request<Body>) -> Response<
     let path = request.uri().path();
     if path.ends_with('/') {
         // The pages link to …/index.html, as they must work from a bucket; this is for hand-typed URLs.
-        return redirect(&format!("{path}index.html"));
+        // One slash first: with two the rest would name another host.
+        return redirect(&format!("/{}index.html", path.trim_start_matches(['/', '\\'])));
     }
     match store.get_site(path.trim_start_matches('/')).await {
         Ok(Some(body)) => {

@@ -5,6 +5,7 @@ pub mod alertmanager;
 pub mod exec;
 pub mod http;
 pub mod providers;
+mod simulation;
 pub mod smtp;
 
 use std::collections::BTreeMap;

@@ -12,6 +12,7 @@
 
 mod alert_test;
 mod bad_input;
+mod commands;
 mod config;
 mod daemon;
 mod daemon_faults;

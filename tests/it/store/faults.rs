@@ -154,7 +154,8 @@ fn fate() -> impl Strategy<Value = Fate> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    // 256 cases, or as many as PROPTEST_CASES says.
+    #![proptest_config(ProptestConfig::default())]
     #[test]
     fn any_interleaving_with_any_failures_equals_a_serial_order(
         fates in prop::collection::vec(fate(), 0..30),
