@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand. Only this module prints.
 
+mod alert;
 mod check;
 mod completions;
 mod config;
@@ -81,6 +82,9 @@ pub enum Command {
     /// Look into the store, or verify every file of it
     #[command(subcommand, after_help = help::STORE)]
     Store(store::StoreCommand),
+    /// Test the ways to people
+    #[command(subcommand, after_help = help::ALERT)]
+    Alert(alert::AlertCommand),
     /// Check the configuration
     #[command(subcommand, after_help = help::CONFIG)]
     Config(config::ConfigCommand),
@@ -157,6 +161,7 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Report(report) => report.execute(&global).await,
             Command::Serve(serve) => serve.execute(&global).await,
             Command::Store(store) => store.execute(&global).await,
+            Command::Alert(alert) => alert.execute(&global).await,
             Command::Config(config) => config.execute(&global),
             Command::Completions(completions) => completions.execute(),
             Command::Man(man) => man.execute(),

@@ -22,7 +22,7 @@ pub use secrets::{SecretError, resolve};
 pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig, RulesConfig};
 
 use crate::alert::Routes;
-use crate::deliver::Channel;
+use crate::deliver::{Channel, DeadMan};
 use crate::discover::data_dir::{Places, sharing_disk};
 use crate::probe::ScrapeConfig;
 use crate::promql::EvalOptions;
@@ -43,6 +43,8 @@ pub struct Config {
     pub groups: Vec<RuleGroup>,
     pub routes: Routes,
     pub channels: BTreeMap<String, Arc<dyn Channel>>,
+    /// Absent when it is not configured, and for commands that only read the store.
+    pub dead_man: Option<Arc<DeadMan>>,
     pub report: ReportConfig,
     pub query: QueryConfig,
     pub jobs: JobsConfig,

@@ -10,26 +10,35 @@
 //! same thing: when claims or receipts cannot be read or written, the notification is sent all the same.
 //! So is one whose transition itself cannot be committed: it waits in memory for the store to work again.
 
+mod address;
 mod attempt;
+mod aws;
 mod breaker;
 mod channel;
 pub mod channels;
 mod commit;
 mod config;
+mod dead_man;
+mod http;
+mod mail;
 mod message;
 mod receipts;
 mod sweep;
+mod trial;
 mod unsaved;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use channel::{Channel, SendError};
+pub use channel::{Channel, Reference, SendError};
+pub use channels::ChannelConfig;
 pub use commit::Committed;
-pub use config::{ChannelConfig, ChannelError, open};
+pub use config::{ChannelError, open};
+pub use dead_man::{DeadMan, DeadManConfig};
 pub use message::{Message, payload};
 pub use receipts::{Receipt, ReceiptOutcome};
 pub use sweep::{Failure, SweepReport};
+pub use trial::Trial;
 
 use crate::alert::{Group, Routes};
 use crate::model::Incident;
@@ -52,6 +61,8 @@ pub struct Deliverer {
     writer: Writer,
     channels: BTreeMap<String, Arc<dyn Channel>>,
     routes: Routes,
+    /// Where the report site is, or empty: messages link to it.
+    external_url: String,
     breakers: Mutex<HashMap<String, Breaker>>,
     /// The newest state of every incident with its number, as this process last saw it. Appending checks
     /// against the store, so an outdated entry costs a retry and never a wrong transition.
@@ -78,6 +89,7 @@ impl Deliverer {
             writer,
             channels,
             routes,
+            external_url: String::new(),
             breakers: Mutex::default(),
             known: Mutex::default(),
             known_groups: Mutex::default(),
@@ -86,6 +98,13 @@ impl Deliverer {
             settled: Mutex::default(),
             in_flight: Mutex::default(),
         }
+    }
+
+    /// Lets the messages link to the report site.
+    #[must_use]
+    pub fn with_external_url(mut self, url: Option<String>) -> Self {
+        self.external_url = url.unwrap_or_default();
+        self
     }
 }
 

@@ -10,6 +10,7 @@
 mod buffer;
 mod cluster;
 mod config;
+mod freshness;
 mod head;
 mod judge;
 mod view;

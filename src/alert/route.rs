@@ -15,6 +15,8 @@ use crate::model::{Incident, Labels, Matcher};
 pub struct AlertConfig {
     /// In order; the first that fits takes the incident. None: one route to every channel.
     pub route: Vec<RouteConfig>,
+    /// What would be a warning about the ways to people is an error.
+    pub production: bool,
     /// In addition to the shipped ones.
     pub inhibit: Vec<InhibitConfig>,
 }
@@ -99,6 +101,18 @@ pub enum AlertConfigError {
     UnknownChannel { at: usize, channel: String, known: String },
     #[error("alert.route[{at}].channels is empty; name at least one channel")]
     NoChannel { at: usize },
+}
+
+impl AlertConfigError {
+    /// The array in the section, and the element of it.
+    pub fn place(&self) -> (&'static str, usize) {
+        match self {
+            Self::Matcher { at, .. } | Self::UnknownChannel { at, .. } | Self::NoChannel { at } => {
+                ("route", *at)
+            }
+            Self::Inhibit { at, .. } => ("inhibit", *at),
+        }
+    }
 }
 
 /// One route, ready to use. Durations in milliseconds.

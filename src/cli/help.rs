@@ -56,6 +56,16 @@ Exit codes, as a Nagios plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (also: wr
 
 Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*, ETCDCTL_*.";
 
+pub const ALERT: &str = "\
+Examples:
+  etcd-monitor alert test --channel ops
+
+The test fires and resolves at once, and says that it is a test. Receipts are kept like those of real alerts.
+
+Exit codes: 0 accepted, 1 not accepted, 2 wrong usage or configuration, 3 accepted, but the store did not take a receipt.
+
+Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*.";
+
 pub const STATUS: &str = "\
 Examples:
   etcd-monitor status

@@ -8,13 +8,15 @@ use super::{
     ClusterSetup, Config, Document, Environment, JobConfig, JobsConfig, Overrides, RulesConfig, resolve,
 };
 use crate::alert::{AlertConfig, Routes};
-use crate::deliver::{Channel, ChannelConfig};
+use crate::deliver::{Channel, ChannelConfig, DeadMan, DeadManConfig};
 use crate::etcd::{ClusterConfig, EtcdError, Login};
 use crate::model::{ClusterName, CronSchedule};
 use crate::rules::{self, RuleGroup, RuleKind};
 
-const SECTIONS: [&str; 11] =
-    ["store", "cluster", "scrape", "watch", "rules", "alert", "channel", "report", "query", "jobs", "log"];
+const SECTIONS: [&str; 12] = [
+    "store", "cluster", "scrape", "watch", "rules", "alert", "channel", "dead-man", "report", "query",
+    "jobs", "log",
+];
 
 pub(super) fn from_document(
     document: &mut Document<'_>,
@@ -31,6 +33,7 @@ pub(super) fn from_document(
         clusters(document, environment, overrides.cluster, overrides.clusters_optional)
     };
     let (names, channels) = channels(document, environment, store_only);
+    let dead_man = dead_man(document, environment, store_only);
     let routes = routes(document, &names, &mut warnings);
     let rules: RulesConfig = document.section("rules");
     let mut config = Config {
@@ -41,6 +44,7 @@ pub(super) fn from_document(
         groups: groups(document, &rules, path),
         routes,
         channels,
+        dead_man,
         report: document.section("report"),
         query: document.section("query"),
         jobs,
@@ -165,18 +169,43 @@ fn channels(
     (names, open)
 }
 
+fn dead_man(
+    document: &mut Document<'_>,
+    environment: &Environment,
+    store_only: bool,
+) -> Option<Arc<DeadMan>> {
+    let (line, _) = document.lines_of("dead-man");
+    let config: DeadManConfig = document.section::<Option<_>>("dead-man").filter(|_| !store_only)?;
+    let secret =
+        |reference: &crate::model::SecretRef| resolve(reference, environment).map_err(|e| e.to_string());
+    match DeadMan::open(&config, &secret) {
+        Ok(switch) => Some(Arc::new(switch)),
+        Err(message) => {
+            document.error_at(line, "dead-man", message);
+            None
+        }
+    }
+}
+
 fn routes(document: &mut Document<'_>, names: &[String], warnings: &mut Vec<String>) -> Routes {
+    let (line, elements) = document.lines_of("alert");
     let alert: AlertConfig = document.section("alert");
     match Routes::new(&alert, names) {
         Ok(routes) => {
-            if !names.is_empty() {
+            if alert.production {
+                for message in routes.warnings() {
+                    document.error_at(line, "alert.production", message);
+                }
+            } else if !names.is_empty() {
                 warnings.extend(routes.warnings());
             }
             routes
         }
         Err(errors) => {
             for error in errors {
-                document.error_at(None, "alert", error.to_string());
+                let (array, at) = error.place();
+                let line = elements.get(&(array.to_owned(), at)).copied().or(line);
+                document.error_at(line, "alert", error.to_string());
             }
             Routes::default()
         }

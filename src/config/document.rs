@@ -1,5 +1,6 @@
 //! A TOML file read section by section, so that one check reports every error with its line.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{DeserializeOwned, IntoDeserializer};
@@ -104,6 +105,19 @@ impl<'i> Document<'i> {
             None => T::default(),
             Some(value) => self.typed(key, value).unwrap_or_default(),
         }
+    }
+
+    /// The line of the section `key`, and those of the elements of its arrays of tables, before it is taken.
+    pub fn lines_of(&self, key: &str) -> (Option<usize>, BTreeMap<(String, usize), usize>) {
+        let mut elements = BTreeMap::new();
+        let Some((name, value)) = self.table.get_key_value(key) else { return (None, elements) };
+        for (array, value) in value.get_ref().as_table().into_iter().flatten() {
+            for (at, element) in value.get_ref().as_array().into_iter().flatten().enumerate() {
+                let line = self.line(element.span().start);
+                elements.extend(line.map(|line| ((array.get_ref().to_string(), at), line)));
+            }
+        }
+        (self.line(name.span().start), elements)
     }
 
     /// Takes the array of tables `[[key]]`; elements that do not fit are recorded and left out. Each comes

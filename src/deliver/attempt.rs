@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 
+use super::channel::Reference;
 use super::commit::store_error;
-use super::receipts::{self, Receipt, ReceiptOutcome};
+use super::receipts::{self, Receipt, ReceiptOutcome, Story};
 use super::sweep::{Failure, SweepReport};
 use super::{Channel, Deliverer, Message, SendError, lock};
 use crate::alert::{Group, Notification};
@@ -67,26 +68,38 @@ impl Deliverer {
             Ok(false) => return Attempt::NotNow,
             Err(source) => report.errors.push(store_error("claim a notification of", &group.key, source)),
         }
-        let message = Message { group, channel: name, idempotency_key: key };
+        let reference =
+            if channel.refers() { receipts::reference(&self.store, group, name).await } else { None };
+        let message = Message {
+            group,
+            channel: name,
+            idempotency_key: key,
+            sent_ms: now_ms,
+            external_url: &self.external_url,
+            reference: reference.as_deref(),
+        };
         let sent = send(channel.as_ref(), &message).await;
         self.note(name, &sent, now_ms);
-        let (outcome, reason, attempt) = match sent {
-            Ok(()) => {
+        match sent {
+            Ok(reference) => {
                 report.accepted.push((key.clone(), name.to_owned()));
-                (ReceiptOutcome::Accepted, None, Attempt::Done)
+                let mut receipt = self.receipt(ReceiptOutcome::Accepted, key, name, now_ms, None);
+                receipt.story = reference.map(|first| Story { thread: group.thread_key(), first });
+                self.settle(group, receipt, proof, report).await;
+                Attempt::Done
             }
             Err(error @ SendError::Permanent { .. }) => {
-                let reason = Some(error.to_string());
+                let receipt =
+                    self.receipt(ReceiptOutcome::Refused, key, name, now_ms, Some(error.to_string()));
                 report.failures.push(fail(error));
-                (ReceiptOutcome::Refused, reason, Attempt::Refused)
+                self.settle(group, receipt, proof, report).await;
+                Attempt::Refused
             }
             Err(error) => {
                 report.failures.push(fail(error));
-                return Attempt::Failed;
+                Attempt::Failed
             }
-        };
-        self.settle(group, self.receipt(outcome, key, name, now_ms, reason), proof, report).await;
-        attempt
+        }
     }
 
     pub(super) fn receipt(
@@ -98,7 +111,8 @@ impl Deliverer {
         reason: Option<String>,
     ) -> Receipt {
         let (idempotency_key, channel) = (idempotency_key.to_owned(), channel.to_owned());
-        Receipt { outcome, channel, idempotency_key, at_ms, writer: self.writer.id().to_string(), reason }
+        let writer = self.writer.id().to_string();
+        Receipt { outcome, channel, idempotency_key, at_ms, writer, reason, story: None }
     }
 
     /// Writes the receipt, or keeps it until it can be written.
@@ -124,7 +138,7 @@ impl Deliverer {
         }
     }
 
-    fn note(&self, name: &str, sent: &Result<(), SendError>, now_ms: i64) {
+    fn note(&self, name: &str, sent: &Result<Reference, SendError>, now_ms: i64) {
         let mut breakers = lock(&self.breakers);
         let breaker = breakers.entry(name.to_owned()).or_default();
         match sent {
@@ -160,7 +174,7 @@ impl Drop for InFlight<'_> {
 
 /// One message with its retries: a deadline for each try, full jitter between them, and the wait that the
 /// other side asks for.
-async fn send(channel: &dyn Channel, message: &Message<'_>) -> Result<(), SendError> {
+async fn send(channel: &dyn Channel, message: &Message<'_>) -> Result<Reference, SendError> {
     let mut waits = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(300))
         .with_max_delay(WAIT_MAX)
@@ -170,7 +184,7 @@ async fn send(channel: &dyn Channel, message: &Message<'_>) -> Result<(), SendEr
     loop {
         let sent = tokio::time::timeout(channel.timeout(), channel.send(message)).await;
         let error = match sent {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(reference)) => return Ok(reference),
             Ok(Err(error @ SendError::Permanent { .. })) => return Err(error),
             Ok(Err(error)) => error,
             Err(_) => SendError::Transient {

@@ -20,11 +20,26 @@ pub enum SendError {
     Expired { hours: i64 },
 }
 
+impl SendError {
+    /// Try again whenever you like.
+    pub(super) fn transient(reason: String) -> Self {
+        Self::Transient { reason, retry_after: None }
+    }
+}
+
+/// What the other side calls the message that began the story, to reply to it; `None` where it has no name.
+pub type Reference = Option<String>;
+
 /// A way to reach people.
 pub trait Channel: Send + Sync {
     /// Sends one message, once. The caller retries.
-    fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<(), SendError>>;
+    fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<Reference, SendError>>;
 
     /// The longest one send may take.
     fn timeout(&self) -> Duration;
+
+    /// Whether the messages of one story refer to its first, see [`Message::reference`].
+    fn refers(&self) -> bool {
+        false
+    }
 }

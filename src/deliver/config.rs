@@ -1,22 +1,14 @@
-//! Channels as configuration writes them.
+//! Opening channels as configuration writes them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
-use serde::Deserialize;
 
-use super::Channel;
-use super::channels::{SmtpChannel, SmtpConfig, WebhookChannel, WebhookConfig};
+use super::{Channel, ChannelConfig};
 use crate::model::SecretRef;
-
-/// One `[channel.<name>]`, told apart by `type`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case")]
-pub enum ChannelConfig {
-    Webhook(WebhookConfig),
-    Smtp(SmtpConfig),
-}
+use crate::model::unit::ConfigDuration;
 
 /// A channel that cannot be used as configured. The text holds no secret and no URL's credentials.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +21,11 @@ pub struct ChannelError {
 /// How a caller turns a reference into the secret; the error names the reference.
 pub type Resolve<'a> = &'a (dyn Fn(&SecretRef) -> Result<SecretString, String> + 'a);
 
+/// The deadline of one request to a service that is usually quick.
+pub(super) fn request_timeout() -> ConfigDuration {
+    ConfigDuration(Duration::from_secs(5))
+}
+
 /// Makes every configured channel ready; nothing is sent yet.
 ///
 /// # Errors
@@ -40,15 +37,7 @@ pub fn open(
     let mut channels: BTreeMap<String, Arc<dyn Channel>> = BTreeMap::new();
     let mut errors = Vec::new();
     for (name, config) in configs {
-        let opened: Result<Arc<dyn Channel>, String> = match config {
-            ChannelConfig::Webhook(config) => {
-                WebhookChannel::new(config, resolve).map(|channel| Arc::new(channel) as _)
-            }
-            ChannelConfig::Smtp(config) => {
-                SmtpChannel::new(config, resolve).map(|channel| Arc::new(channel) as _)
-            }
-        };
-        match opened {
+        match config.open(resolve) {
             Ok(channel) => {
                 channels.insert(name.clone(), channel);
             }

@@ -15,7 +15,16 @@ pub struct Message<'a> {
     /// The channel's configured name: Alertmanager's `receiver`.
     pub channel: &'a str,
     pub idempotency_key: &'a str,
+    /// When it is sent, ms since the epoch: for signatures, which hold only for a while.
+    pub sent_ms: i64,
+    /// Where the report site is, or empty.
+    pub external_url: &'a str,
+    /// What the other side called the first message of this story, if it is known.
+    pub reference: Option<&'a str>,
 }
+
+/// The longest short text: two parts of an SMS in GSM 7-bit, characters.
+const SHORT_MAX: usize = 306;
 
 impl Message<'_> {
     /// `[FIRING:1] EtcdMemberDown prod-eu-1 (critical)`.
@@ -35,6 +44,17 @@ impl Message<'_> {
         words.join(" ").replace(['\r', '\n'], " ")
     }
 
+    /// For channels with little room: the subject and what the first incident says.
+    pub fn short_text(&self) -> String {
+        let summary = self.group.incidents.first().map_or("", Incident::summary);
+        shortened(&format!("{}: {summary}", self.subject()).replace(['\r', '\n'], " "), SHORT_MAX)
+    }
+
+    /// An incident's labels, by name.
+    pub fn labels(&self, incident: &Incident) -> BTreeMap<String, String> {
+        map(&incident.labels)
+    }
+
     /// Whether anything of it still fires.
     pub fn status(&self) -> &'static str {
         if self.group.kind == Kind::Resolved { "resolved" } else { "firing" }
@@ -44,7 +64,7 @@ impl Message<'_> {
 /// The payload that Alertmanager's webhook receivers understand, version 4.
 pub fn payload(message: &Message<'_>) -> Value {
     let group = message.group;
-    let alerts: Vec<Value> = group.incidents.iter().map(alert).collect();
+    let alerts: Vec<Value> = group.incidents.iter().map(|incident| alert(message, incident)).collect();
     json!({
         "version": "4",
         "groupKey": group.key,
@@ -54,12 +74,12 @@ pub fn payload(message: &Message<'_>) -> Value {
         "groupLabels": map(&group.labels),
         "commonLabels": common(group.incidents.iter().map(|incident| &incident.labels)),
         "commonAnnotations": common_annotations(&group.incidents),
-        "externalURL": "",
+        "externalURL": message.external_url,
         "alerts": alerts,
     })
 }
 
-fn alert(incident: &Incident) -> Value {
+fn alert(message: &Message<'_>, incident: &Incident) -> Value {
     let ended = !incident.state.is_active();
     json!({
         "status": if ended { "resolved" } else { "firing" },
@@ -68,7 +88,7 @@ fn alert(incident: &Incident) -> Value {
         "startsAt": rfc3339(incident.active_since_ms),
         // The zero time of Go says "not yet".
         "endsAt": if ended { rfc3339(incident.changed_ms) } else { "0001-01-01T00:00:00Z".to_owned() },
-        "generatorURL": "",
+        "generatorURL": message.external_url,
         "fingerprint": incident.fingerprint,
     })
 }
@@ -91,4 +111,46 @@ fn shared(mut maps: impl Iterator<Item = BTreeMap<String, String>>) -> BTreeMap<
         shared.retain(|name, value| map.get(name) == Some(value));
     }
     shared
+}
+
+/// At most `max` characters, the last of them an ellipsis where something is missing.
+pub(super) fn shortened(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(max.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// # Errors
+/// When it is not a number in the form of E.164.
+pub(super) fn phone_number(text: &str) -> Result<(), String> {
+    let digits = text.strip_prefix('+').unwrap_or_default();
+    if (7..=15).contains(&digits.len()) && digits.chars().all(|c| c.is_ascii_digit()) {
+        Ok(())
+    } else {
+        Err(format!("{text:?} is not a phone number; write it as \"+4915112345678\""))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_end_with_an_ellipsis() {
+        for (text, max, short) in [("abc", 3, "abc"), ("äbcd", 3, "äb…"), ("", 0, "")] {
+            assert_eq!(shortened(text, max), short);
+        }
+    }
+
+    #[test]
+    fn phone_numbers_begin_with_the_country() {
+        for (text, valid) in
+            [("+4915112345678", true), ("015112345678", false), ("+49 151", false), ("+", false)]
+        {
+            assert_eq!(phone_number(text).is_ok(), valid, "{text}");
+        }
+    }
 }

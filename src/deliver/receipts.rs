@@ -29,6 +29,18 @@ pub struct Receipt {
     pub writer: String,
     /// What the other side said, if it refused.
     pub reason: Option<String>,
+    /// Where the other side has the story's first message, for channels that reply to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub story: Option<Story>,
+}
+
+/// A story as a channel knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Story {
+    /// The group's thread key.
+    pub thread: String,
+    /// The channel's name of the first message.
+    pub first: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,4 +113,18 @@ pub(super) async fn claim(
     let body = serde_json::to_vec(&claim)
         .map_err(|error| StoreError::Body { key: key.to_string(), reason: error.to_string() })?;
     Ok(store.create(&key, body.into()).await? == Create::Won)
+}
+
+/// The first message of the group's story, from the receipt of the transition before: each carries it on.
+/// A store that cannot be read costs the thread, not the message.
+pub(super) async fn reference(store: &Store, group: &Group, channel: &str) -> Option<String> {
+    let before = group.number.checked_sub(1).filter(|number| *number > 0)?;
+    let story = get(store, &group.key, before, channel).await?.story?;
+    (story.thread == group.thread_key()).then_some(story.first)
+}
+
+/// The receipt, if there is one and it can be read.
+pub(super) async fn get(store: &Store, group: &str, number: u64, channel: &str) -> Option<Receipt> {
+    let body = store.get(&key::receipt(group, number, channel)).await.ok()??;
+    serde_json::from_slice(&body).ok()
 }

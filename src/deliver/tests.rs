@@ -21,14 +21,14 @@ struct Script {
 }
 
 impl Channel for Script {
-    fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<(), SendError>> {
+    fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<Reference, SendError>> {
         async {
             match lock(&self.answers).pop_front() {
                 Some(error) => Err(error),
                 None => {
                     let told = (message.subject(), message.idempotency_key.to_owned());
                     lock(&self.accepted).push(told);
-                    Ok(())
+                    Ok(None)
                 }
             }
         }
@@ -201,7 +201,7 @@ async fn an_acknowledged_incident_is_found_by_the_start_of_its_id() {
 struct Hanging;
 
 impl Channel for Hanging {
-    fn send<'a>(&'a self, _: &'a Message<'a>) -> BoxFuture<'a, Result<(), SendError>> {
+    fn send<'a>(&'a self, _: &'a Message<'a>) -> BoxFuture<'a, Result<Reference, SendError>> {
         futures::future::pending().boxed()
     }
 
@@ -214,9 +214,9 @@ impl Channel for Hanging {
 struct Timed(Mutex<Vec<tokio::time::Instant>>);
 
 impl Channel for Timed {
-    fn send<'a>(&'a self, _: &'a Message<'a>) -> BoxFuture<'a, Result<(), SendError>> {
+    fn send<'a>(&'a self, _: &'a Message<'a>) -> BoxFuture<'a, Result<Reference, SendError>> {
         lock(&self.0).push(tokio::time::Instant::now());
-        futures::future::ready(Ok(())).boxed()
+        futures::future::ready(Ok(None)).boxed()
     }
 
     fn timeout(&self) -> Duration {

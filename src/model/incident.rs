@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::unit::rfc3339;
 use super::{Labels, Severity};
 
 /// Where an incident stands. PENDING is not a state of an incident: it starts at FIRING.
@@ -60,5 +61,19 @@ pub struct Incident {
 impl Incident {
     pub fn cluster(&self) -> Option<&str> {
         self.labels.get("cluster")
+    }
+
+    /// The annotation `summary`, or else the alert's name.
+    pub fn summary(&self) -> &str {
+        self.annotations.get("summary").map_or(self.alert.as_str(), String::as_str)
+    }
+
+    /// `FIRING since 2026-01-02T03:04:05.000Z`.
+    pub fn status(&self) -> String {
+        if self.state.is_active() {
+            return format!("{} since {}", self.state.as_str(), rfc3339(self.active_since_ms));
+        }
+        let why = self.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        format!("RESOLVED at {}{why}", rfc3339(self.changed_ms))
     }
 }

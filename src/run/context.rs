@@ -58,7 +58,8 @@ impl Services {
             .map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
         let writer = Writer::new(clock.now_ms(), u128::from_ne_bytes(random)).of_process(&process::name());
         let deliverer =
-            Deliverer::new(store.clone(), writer.clone(), config.channels.clone(), config.routes.clone());
+            Deliverer::new(store.clone(), writer.clone(), config.channels.clone(), config.routes.clone())
+                .with_external_url(config.report.public_url.clone());
         let options = EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() };
         let judge = Judge::new(store.clone(), deliverer, config.expected_interval_ms(), options);
         let (judge, changed) = (Arc::new(judge), Notify::new());
@@ -130,6 +131,7 @@ impl Context {
             store: self.store().clone(),
             writer: self.services.writer.clone(),
             judge: Arc::clone(&self.services.judge),
+            dead_man: config.dead_man.clone(),
         })
     }
 

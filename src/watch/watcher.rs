@@ -9,9 +9,11 @@ use tracing::{info, warn};
 use super::buffer::{Buffer, Flushed};
 use super::cluster::{ClusterWatch, Tick};
 use super::config::WatchConfig;
+use super::freshness::{Freshness, Limits};
 use super::head::Head;
 use super::judge::{Judge, Judged};
 use super::view::View;
+use crate::deliver::DeadMan;
 use crate::model::{ClusterName, Instance, chain};
 use crate::probe::Prober;
 use crate::rules::{self, Owner, RuleGroup, Scope};
@@ -28,6 +30,8 @@ pub struct Setup {
     pub store: Store,
     pub writer: Writer,
     pub judge: Arc<Judge>,
+    /// Pinged while everything is fresh.
+    pub dead_man: Option<Arc<DeadMan>>,
 }
 
 /// The sentinel.
@@ -48,6 +52,8 @@ struct Shared {
     store: Store,
     writer: Writer,
     to_send: tokio::sync::Notify,
+    freshness: Freshness,
+    dead_man: Option<Arc<DeadMan>>,
     view: View,
 }
 
@@ -84,6 +90,8 @@ impl Watch {
             store: setup.store,
             writer: setup.writer,
             to_send: tokio::sync::Notify::new(),
+            freshness: Freshness::of(clusters.iter().map(|cluster| cluster.name().clone())),
+            dead_man: setup.dead_man,
             view: View::default(),
         };
         Self { clusters, shared: Arc::new(shared) }
@@ -147,6 +155,11 @@ impl Watch {
         }
         drop(hints);
         let sender = tokio::spawn(send_when_told(Arc::clone(&self.shared), now_ms.clone(), shutdown.clone()));
+        if let Some(switch) = &self.shared.dead_man {
+            let (shared, switch) = (Arc::clone(&self.shared), Arc::clone(switch));
+            let hold = hold(shared, switch, now_ms.clone());
+            tokio::spawn(shutdown.clone().run_until_cancelled_owned(hold));
+        }
         self.shared.beat(now_ms()).await;
         let local = self.shared.store.local_path().is_some();
         let mut judge = interval(self.shared.config.scrape_interval.0);
@@ -249,6 +262,27 @@ async fn poll(
     }
 }
 
+/// Pings the dead man's switch while everything is fresh, and says once when it no longer does.
+async fn hold(shared: Arc<Shared>, switch: Arc<DeadMan>, now_ms: impl Fn() -> i64) {
+    let mut ticks = interval(switch.interval());
+    let mut held = false;
+    loop {
+        ticks.tick().await;
+        let stale = shared.freshness.stale(shared.limits(), now_ms());
+        if stale.is_none()
+            && let Err(error) = switch.ping().await
+        {
+            warn!("the dead man's switch was not reached: {error}");
+        }
+        match &stale {
+            Some(why) if held => warn!("the dead man's switch is let go: {why}"),
+            None if !held => info!("the dead man's switch is held"),
+            _ => {}
+        }
+        held = stale.is_none();
+    }
+}
+
 fn interval(period: Duration) -> tokio::time::Interval {
     let mut interval = tokio::time::interval(period);
     // Ticks missed while something took long are not made up for.
@@ -260,6 +294,7 @@ impl Shared {
     async fn tick(&self, cluster: &mut ClusterWatch, now_ms: i64) -> Tick {
         let tick = cluster.tick(now_ms, &self.head, &self.buffer).await;
         self.view.see(&tick.reading);
+        self.freshness.read(&tick.reading);
         for event in &tick.events {
             info!(cluster = %event.cluster, kind = event.kind.as_str(), "{}", event.text);
         }
@@ -273,6 +308,16 @@ impl Shared {
         tick
     }
 
+    /// Three misses are no longer chance.
+    fn limits(&self) -> Limits {
+        let three = |interval: Duration| i64::try_from(interval.as_millis()).unwrap_or(60_000) * 3;
+        Limits {
+            read_ms: three(self.config.status_interval.0).max(15_000),
+            judged_ms: three(self.config.scrape_interval.0),
+            stored_ms: self.config.fresh_ms(self.store.local_path().is_some()),
+        }
+    }
+
     fn scope(&self) -> Scope {
         self.scope.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -280,6 +325,9 @@ impl Shared {
     async fn judge(&self, now_ms: i64) -> Judged {
         let judged = self.judge.judge(&self.groups, &self.head, &self.scope(), now_ms).await;
         self.buffer.add_events(judged.events.iter().cloned());
+        if judged.errors.is_empty() {
+            self.freshness.judged(now_ms);
+        }
         judged
     }
 
@@ -339,6 +387,9 @@ impl Shared {
         self.claim(now_ms).await;
         let fresh_ms = self.config.fresh_ms(self.store.local_path().is_some());
         let trimmed = heartbeat::trim(&self.store, &self.writer, SHARD, now_ms - 2 * fresh_ms).await;
+        if beat.is_ok() {
+            self.freshness.stored(now_ms);
+        }
         if let Err(error) = beat.and(trimmed) {
             warn!(error = chain(&error), "the heartbeat could not be written");
         }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs everything the tests start: etcd 3.4 and 3.5, Prometheus, S3 and SMTP servers, DuckDB, Chromium.
+# Installs everything the tests start: etcd 3.4 and 3.5, Prometheus, Alertmanager, S3 and SMTP servers, DuckDB, Chromium.
 # Safe to run again: what is there stays.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -11,6 +11,7 @@ need etcd etcd-server
 need etcdctl etcd-client
 need prometheus prometheus
 need promtool prometheus
+need prometheus-alertmanager prometheus-alertmanager
 need chromium chromium
 need node nodejs
 need npm npm

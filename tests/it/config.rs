@@ -12,8 +12,20 @@ fn file(name: &str) -> PathBuf {
 }
 
 fn environment() -> Environment {
-    let secrets = ["ETCD_PASSWORD", "WEBHOOK_SECRET", "SMTP_PASSWORD"];
-    secrets.iter().map(|name| ((*name).to_owned(), "secret".to_owned())).collect()
+    let secrets = [
+        "ETCD_PASSWORD",
+        "WEBHOOK_SECRET",
+        "SMTP_PASSWORD",
+        "SLACK_TOKEN",
+        "PAGERDUTY_KEY",
+        "SNS_KEY_ID",
+        "SNS_KEY",
+        "TWILIO_TOKEN",
+        "SES_KEY_ID",
+        "SES_KEY",
+    ];
+    let url = ("DEAD_MAN_URL".to_owned(), "https://hc.example.com/uuid".to_owned());
+    secrets.iter().map(|name| ((*name).to_owned(), "secret".to_owned())).chain([url]).collect()
 }
 
 #[test]
@@ -149,4 +161,38 @@ async fn a_store_on_the_disk_of_a_local_etcd_is_told() {
     let text = said(&cluster.endpoints()[0]);
     assert!(text.contains("is on the file system of etcd's data folder"), "{text}");
     assert_eq!(said("http://127.0.0.1:1"), "");
+}
+
+#[test]
+fn ways_to_people_are_checked_where_they_are_written() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let path = folder.path().join("etcd-monitor.toml");
+    let load = |text: &str| {
+        std::fs::write(&path, text).expect("written");
+        let overrides = Overrides { clusters_optional: true, ..Overrides::default() };
+        Config::load(Some(&path), &Environment::new(), overrides)
+    };
+    let one_way = "[channel.a]\ntype = 'webhook'\nurl = 'https://hooks.example.com/'\n";
+    let warned = load(one_way).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(warned.warnings[0].contains("one way out, the channel \"a\""), "{:?}", warned.warnings);
+    for (text, said) in [
+        (
+            format!("{one_way}[alert]\nproduction = true\n"),
+            "toml:4: alert.production: critical alerts have one",
+        ),
+        ("[alert]\nproduction = true\n".to_owned(), "toml:1: alert.production: no channel is configured"),
+        (
+            format!("{one_way}[[alert.route]]\nchannels = ['a']\n[[alert.route]]\nchannels = ['b']\n"),
+            "toml:6: alert: alert.route[1] names the channel \"b\"; configured are: a",
+        ),
+        (
+            "\n[channel.a]\ntype = 'webhook'\nurl = 'https://169.254.169.254/latest'\n".to_owned(),
+            "toml:2: channel.a: 169.254.169.254 is a private address; set allow-private = true",
+        ),
+        ("[channel.a]\ntype = 'fax'\n".to_owned(), "unknown variant `fax`, expected one of `alertmanager`"),
+    ] {
+        let errors = load(&text).err().expect("refused").to_string();
+        assert!(errors.contains(said), "{said:?} is missing in\n{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
 }

@@ -1,7 +1,10 @@
 //! Delivery against real receivers: what every channel must do, on an HTTP server that records and on a real
 //! mail server.
 
+pub mod alertmanager;
+pub mod exec;
 pub mod http;
+pub mod providers;
 mod simulation;
 pub mod smtp;
 
@@ -27,6 +30,8 @@ pub struct Story {
 impl Story {
     pub fn new(channel: ChannelConfig) -> Self {
         let resolve = |reference: &SecretRef| match reference {
+            // A secret that is a URL stands for itself.
+            SecretRef::Env(url) if url.starts_with("http") => Ok(SecretString::from(url.clone())),
             SecretRef::Env(name) => Ok(SecretString::from(format!("secret of {name}"))),
             SecretRef::File(_) => Err("no files here".to_owned()),
         };
@@ -36,7 +41,8 @@ impl Story {
         let text =
             "groups:\n- name: g\n  rules:\n  - {alert: EtcdMemberDown, expr: etcd_monitor_member_up == 0}\n";
         let rules = parse("g.yaml", text).expect("valid").remove(0);
-        let deliverer = Deliverer::new(Store::in_memory(), Writer::new(START_MS, 1), channels, routes);
+        let deliverer = Deliverer::new(Store::in_memory(), Writer::new(START_MS, 1), channels, routes)
+            .with_external_url(Some("https://status.example.com/etcd".to_owned()));
         Self { deliverer, rules }
     }
 
@@ -53,20 +59,29 @@ impl Story {
 
     /// An alert with these labels fires at `now_ms`; everything due is sent.
     pub async fn fires(&self, labels: &[(&str, &str)], now_ms: i64) -> SweepReport {
-        let finding = Finding {
+        let finding = Self::finding(labels, "member 10.0.0.1:2379 is <down>");
+        self.find(vec![finding], now_ms).await
+    }
+
+    /// These and no others fire at `now_ms`; everything due is sent.
+    pub async fn find(&self, findings: Vec<Finding>, now_ms: i64) -> SweepReport {
+        self.sweep(Evaluation { findings, ..Evaluation::default() }, true, now_ms).await
+    }
+
+    pub fn finding(labels: &[(&str, &str)], summary: &str) -> Finding {
+        Finding {
             group: "g".to_owned(),
             alert: "EtcdMemberDown".to_owned(),
             labels: Labels::from_pairs(labels.iter().copied()),
             annotations: BTreeMap::from([
-                ("summary".to_owned(), "member 10.0.0.1:2379 is <down>".to_owned()),
+                ("summary".to_owned(), summary.to_owned()),
                 ("description".to_owned(), "It has not answered for 1 minute.".to_owned()),
                 ("runbook".to_owned(), "docs/runbooks/EtcdMemberDown.md".to_owned()),
             ]),
             value: 0.0,
             state: FindingState::Firing,
             active_since_ms: START_MS - 60_000,
-        };
-        self.sweep(Evaluation { findings: vec![finding], ..Evaluation::default() }, true, now_ms).await
+        }
     }
 
     /// The cluster is no longer configured.
@@ -96,6 +111,10 @@ pub enum Answer {
     Busy(Option<u64>),
     Refuse,
     Hang,
+    /// Something that is not HTTP.
+    Garbage,
+    Unauthorized,
+    Redirect,
 }
 
 /// A receiver that answers as told and counts what it accepted.

@@ -24,6 +24,11 @@ fn every_subcommand_has_one_line_about_it_and_examples_with_flags_it_knows() {
         assert!((10..100).contains(&about.len()) && !about.ends_with('.'), "{name}: {about}");
         let (options, examples) = text.split_once("Examples:\n").unwrap_or_else(|| panic!("{name}: {text}"));
         assert!(examples.contains(&format!("etcd-monitor {name}")), "{name}: {examples}");
+        // Examples of a subcommand's subcommand use the options of that.
+        let inner = examples.split(&format!("etcd-monitor {name} ")).nth(1);
+        let inner = inner.and_then(|words| words.split_whitespace().next());
+        let below = inner.map(|inner| stdout(&output(&[name, inner, "--help"]))).unwrap_or_default();
+        let options = format!("{options}{below}");
         let flags = examples.split([' ', '\n']).filter(|word| word.starts_with("--") && word.len() > 2);
         for flag in flags.collect::<BTreeSet<_>>() {
             assert!(

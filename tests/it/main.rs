@@ -10,12 +10,14 @@
     reason = "a test fails by panicking, reads its environment, and prints what it measured"
 )]
 
+mod alert_test;
 mod bad_input;
 mod commands;
 mod config;
 mod daemon;
 mod daemon_faults;
 mod daemon_s3;
+mod dead_man;
 mod deliver;
 mod etcd_auth;
 mod etcd_cluster;

@@ -1,6 +1,6 @@
 //! Mail over SMTP: one thread per story of a group.
 
-use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -13,10 +13,12 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Message as Mail, Tokio1Executor
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
+use super::Configured;
+use crate::deliver::channel::Reference;
 use crate::deliver::config::Resolve;
-use crate::deliver::{Channel, Message, SendError};
-use crate::model::unit::{ConfigDuration, rfc3339};
-use crate::model::{Incident, SecretRef, chain};
+use crate::deliver::{Channel, Message, SendError, mail};
+use crate::model::unit::ConfigDuration;
+use crate::model::{SecretRef, chain};
 
 /// How the connection is protected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -58,15 +60,21 @@ fn default_timeout() -> ConfigDuration {
 const LOGIN_REFUSED: [u16; 4] = [530, 534, 535, 538];
 
 /// A mail server, ready to send through.
-pub struct SmtpChannel {
+struct SmtpChannel {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     to: Vec<Mailbox>,
     timeout: Duration,
 }
 
+impl Configured for SmtpConfig {
+    fn open(&self, resolve: Resolve<'_>) -> Result<Arc<dyn Channel>, String> {
+        SmtpChannel::new(self, resolve).map(|channel| Arc::new(channel) as _)
+    }
+}
+
 impl SmtpChannel {
-    pub(crate) fn new(config: &SmtpConfig, resolve: Resolve<'_>) -> Result<Self, String> {
+    fn new(config: &SmtpConfig, resolve: Resolve<'_>) -> Result<Self, String> {
         let mailbox = |text: &String| {
             text.parse::<Mailbox>().map_err(|error| format!("{text:?} is not a mail address: {error}"))
         };
@@ -119,12 +127,12 @@ impl SmtpChannel {
         for to in &self.to {
             mail = mail.to(to.clone());
         }
-        mail.multipart(MultiPart::alternative_plain_html(text(message), html(message)))
+        mail.multipart(MultiPart::alternative_plain_html(mail::text(message), mail::html(message)))
     }
 
-    async fn post(&self, message: &Message<'_>) -> Result<(), SendError> {
+    async fn post(&self, message: &Message<'_>) -> Result<Reference, SendError> {
         let mail = self.mail(message).map_err(|error| SendError::Permanent { reason: error.to_string() })?;
-        self.transport.send(mail).await.map(drop).map_err(|error| {
+        self.transport.send(mail).await.map(|_| None).map_err(|error| {
             let said = chain(&error);
             // A refused login says nothing of the message, which is sent once the password is right.
             let login = error.status().is_some_and(|code| LOGIN_REFUSED.contains(&u16::from(code)));
@@ -142,7 +150,7 @@ impl SmtpChannel {
 }
 
 impl Channel for SmtpChannel {
-    fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<(), SendError>> {
+    fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<Reference, SendError>> {
         self.post(message).boxed()
     }
 
@@ -164,60 +172,4 @@ fn tls_parameters(config: &SmtpConfig) -> Result<TlsParameters, String> {
         builder = builder.add_root_certificate(certificate);
     }
     builder.build().map_err(|error| format!("TLS: {error}"))
-}
-
-fn annotation<'a>(incident: &'a Incident, name: &str) -> &'a str {
-    incident.annotations.get(name).map_or("", String::as_str)
-}
-
-fn status(incident: &Incident) -> String {
-    if incident.state.is_active() {
-        format!("{} since {}", incident.state.as_str(), rfc3339(incident.active_since_ms))
-    } else {
-        let why = incident.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-        format!("RESOLVED at {}{why}", rfc3339(incident.changed_ms))
-    }
-}
-
-fn text(message: &Message<'_>) -> String {
-    let mut text = String::new();
-    for incident in &message.group.incidents {
-        let summary = incident.annotations.get("summary").unwrap_or(&incident.alert);
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{summary}\n  {}, {}", status(incident), incident.severity);
-        for name in ["description", "runbook"] {
-            let value = annotation(incident, name);
-            if !value.is_empty() {
-                let _ = writeln!(text, "  {value}");
-            }
-        }
-        let _ = writeln!(text, "  {}\n", incident.labels.canonical());
-    }
-    let _ = writeln!(text, "-- \netcd-monitor, {}", message.idempotency_key);
-    text
-}
-
-fn html(message: &Message<'_>) -> String {
-    let mut html = String::from("<!doctype html><html><body style=\"font-family:sans-serif\">");
-    for incident in &message.group.incidents {
-        let summary = incident.annotations.get("summary").unwrap_or(&incident.alert);
-        let color = if incident.state.is_active() { "#b42318" } else { "#067647" };
-        let _ = write!(
-            html,
-            "<h3 style=\"color:{color};margin-bottom:0\">{}</h3><p>{}, {}</p><p>{}</p><p>{}</p><p><code>{}</code></p>",
-            escaped(summary),
-            escaped(&status(incident)),
-            incident.severity,
-            escaped(annotation(incident, "description")),
-            escaped(annotation(incident, "runbook")),
-            escaped(&incident.labels.canonical()),
-        );
-    }
-    let _ = write!(html, "<p><small>etcd-monitor, {}</small></p></body></html>", message.idempotency_key);
-    html
-}
-
-/// Labels are chosen by whoever runs the members: hostile text.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -1,17 +1,22 @@
 //! Webhook: Alertmanager's JSON by POST, signed on request.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, StatusCode, Url, redirect};
+use reqwest::Url;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::deliver::config::Resolve;
+use super::Configured;
+use crate::deliver::address::checked_url;
+use crate::deliver::channel::Reference;
+use crate::deliver::config::{Resolve, request_timeout};
+use crate::deliver::http::Http;
 use crate::deliver::{Channel, Message, SendError, payload};
 use crate::model::SecretRef;
 use crate::model::unit::ConfigDuration;
@@ -23,26 +28,25 @@ pub struct WebhookConfig {
     /// Where to; use `url-secret` if it holds a token.
     pub url: Option<String>,
     pub url_secret: Option<SecretRef>,
-    /// Signs the body: header `X-Etcd-Monitor-Signature: sha256=<HMAC-SHA256 in hexadecimal>`.
+    /// Signs time and body: header `X-Etcd-Monitor-Signature: t=<Unix seconds>,sha256=<hexadecimal>`, the
+    /// HMAC-SHA256 of the seconds, a dot and the body.
     pub hmac_secret: Option<SecretRef>,
     /// Sent as `Authorization: Bearer …`.
     pub bearer_token: Option<SecretRef>,
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    #[serde(default = "default_timeout")]
+    /// Addresses that the Internet cannot reach, and plain http, are meant.
+    #[serde(default)]
+    pub allow_private: bool,
+    #[serde(default = "request_timeout")]
     pub timeout: ConfigDuration,
-}
-
-fn default_timeout() -> ConfigDuration {
-    ConfigDuration(Duration::from_secs(5))
 }
 
 const SIGNATURE: HeaderName = HeaderName::from_static("x-etcd-monitor-signature");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// A webhook, ready to send. Redirects are not followed: they would carry the signature elsewhere.
-pub struct WebhookChannel {
-    client: Client,
+struct Webhook {
+    http: Http,
     url: Url,
     hmac_key: Option<hmac::Key>,
     bearer: Option<SecretString>,
@@ -50,63 +54,58 @@ pub struct WebhookChannel {
     timeout: Duration,
 }
 
-impl WebhookChannel {
-    pub(crate) fn new(config: &WebhookConfig, resolve: Resolve<'_>) -> Result<Self, String> {
-        let text = match (&config.url, &config.url_secret) {
+impl Configured for WebhookConfig {
+    fn open(&self, resolve: Resolve<'_>) -> Result<Arc<dyn Channel>, String> {
+        let text = match (&self.url, &self.url_secret) {
             (Some(url), None) => SecretString::from(url.clone()),
             (None, Some(secret)) => resolve(secret)?,
             _ => return Err("needs one of url and url-secret".to_owned()),
         };
-        let url: Url = text.expose_secret().parse().map_err(|_| "its url is not a valid URL".to_owned())?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err("its url is neither http nor https".to_owned());
-        }
+        let url = checked_url(text.expose_secret(), self.allow_private)?;
         let secret = |reference: &Option<SecretRef>| reference.as_ref().map(resolve).transpose();
-        let hmac_key = secret(&config.hmac_secret)?
+        let hmac_key = secret(&self.hmac_secret)?
             .map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes()));
         let mut headers = HeaderMap::new();
-        for (name, value) in &config.headers {
+        for (name, value) in &self.headers {
             let name: HeaderName =
                 name.parse().map_err(|_| format!("the header name {name:?} is not valid"))?;
             let value: HeaderValue =
                 value.parse().map_err(|_| format!("the value of the header {name} is not valid"))?;
             headers.insert(name, value);
         }
-        // The one TLS provider of the program; that it is installed already is no error.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .build()
-            .map_err(|error| format!("no HTTP client: {error}"))?;
-        let (bearer, timeout) = (secret(&config.bearer_token)?, config.timeout.0);
-        Ok(Self { client, url, hmac_key, bearer, headers, timeout })
+        Ok(Arc::new(Webhook {
+            http: Http::new("the webhook", self.allow_private)?,
+            url,
+            hmac_key,
+            bearer: secret(&self.bearer_token)?,
+            headers,
+            timeout: self.timeout.0,
+        }))
     }
+}
 
-    async fn post(&self, message: &Message<'_>) -> Result<(), SendError> {
+impl Webhook {
+    async fn post(&self, message: &Message<'_>) -> Result<Reference, SendError> {
         let body = payload(message).to_string();
         let mut request = self
-            .client
+            .http
             .post(self.url.clone())
             .headers(self.headers.clone())
             .header(CONTENT_TYPE, "application/json")
             .header(IDEMPOTENCY_KEY, message.idempotency_key);
         if let Some(key) = &self.hmac_key {
-            request = request.header(SIGNATURE, signature(key, body.as_bytes()));
+            request = request.header(SIGNATURE, signature(key, message.sent_ms / 1000, &body));
         }
         if let Some(token) = &self.bearer {
             request = request.bearer_auth(token.expose_secret());
         }
-        let answer = request
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| SendError::Transient { reason: cause(error), retry_after: None })?;
-        judge(answer.status(), answer.headers())
+        self.http.send(request.body(body)).await?;
+        Ok(None)
     }
 }
 
-impl Channel for WebhookChannel {
-    fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<(), SendError>> {
+impl Channel for Webhook {
+    fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<Reference, SendError>> {
         self.post(message).boxed()
     }
 
@@ -115,75 +114,8 @@ impl Channel for WebhookChannel {
     }
 }
 
-fn signature(key: &hmac::Key, body: &[u8]) -> String {
-    let tag = hmac::sign(key, body);
-    let digits: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256={digits}")
-}
-
-/// The innermost cause, without the URL, whose path may hold a token.
-fn cause(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut innermost: &dyn std::error::Error = &error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    format!("cannot reach the webhook: {innermost}")
-}
-
-fn judge(status: StatusCode, headers: &HeaderMap) -> Result<(), SendError> {
-    let reason = format!("the webhook answered {}", status.as_u16());
-    // What asks for patience, and what is the server's fault, can pass.
-    let can_pass = status.is_server_error()
-        || matches!(
-            status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
-        );
-    if status.is_success() {
-        Ok(())
-    } else if can_pass {
-        let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        Err(SendError::Transient { reason, retry_after: seconds.map(Duration::from_secs) })
-    } else {
-        Err(SendError::Permanent { reason })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn signs_as_rfc_4231_says() {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, b"Jefe");
-        assert_eq!(
-            signature(&key, b"what do ya want for nothing?"),
-            "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
-        );
-    }
-
-    #[test]
-    fn status_codes_say_whether_to_try_again() {
-        for (status, retry_after, again) in [
-            (200, None, None),
-            (202, None, None),
-            (302, None, Some(false)),
-            (400, None, Some(false)),
-            (404, None, Some(false)),
-            (408, None, Some(true)),
-            (429, Some("7"), Some(true)),
-            (500, None, Some(true)),
-        ] {
-            let mut headers = HeaderMap::new();
-            if let Some(seconds) = retry_after {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
-            }
-            let judged = judge(StatusCode::from_u16(status).expect("a status"), &headers);
-            let found = judged.as_ref().err().map(|error| matches!(error, SendError::Transient { .. }));
-            assert_eq!(found, again, "{status}");
-            if let Err(SendError::Transient { retry_after: wait, .. }) = judged {
-                assert_eq!(wait.is_some(), retry_after.is_some(), "{status}");
-            }
-        }
-    }
+/// The time is signed with the body, so that a receiver can tell a message that somebody sends again.
+fn signature(key: &hmac::Key, seconds: i64, body: &str) -> String {
+    let tag = hmac::sign(key, format!("{seconds}.{body}").as_bytes());
+    format!("t={seconds},sha256={}", crate::deliver::aws::hexadecimal(tag.as_ref()))
 }

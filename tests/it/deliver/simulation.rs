@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use etcd_monitor::alert::{AlertConfig, Group, Routes};
-use etcd_monitor::deliver::{Channel, Deliverer, Message, SendError};
+use etcd_monitor::deliver::{Channel, Deliverer, Message, Reference, SendError};
 use etcd_monitor::model::{Finding, FindingState, Incident, Labels};
 use etcd_monitor::rules::{Completeness, Evaluation, RuleGroup, Scope, parse};
 use etcd_monitor::store::key::{self, Prefix};
@@ -66,7 +66,7 @@ impl Receiver {
 }
 
 impl Channel for Receiver {
-    fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<(), SendError>> {
+    fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<Reference, SendError>> {
         async move {
             tokio::task::yield_now().await;
             let mood = *self.mood.lock().expect("no panic");
@@ -82,7 +82,7 @@ impl Channel for Receiver {
             self.taken.lock().expect("no panic").push(taken);
             match mood {
                 Mood::TakesAndHangs => futures::future::pending().await,
-                _ => Ok(()),
+                _ => Ok(None),
             }
         }
         .boxed()

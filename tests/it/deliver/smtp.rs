@@ -36,6 +36,7 @@ impl MailServer {
             Answer::Busy(_) => "greylist",
             Answer::Refuse => "refuse",
             Answer::Hang => "hang",
+            Answer::Garbage | Answer::Unauthorized | Answer::Redirect => panic!("only over HTTP"),
         });
         let mut child = Command::new(python)
             .arg(root.join("tests/it/deliver/mail_server.py"))

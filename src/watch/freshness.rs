@@ -1,0 +1,107 @@
+//! Whether this watch sees everything it should: what the dead man's switch speaks for.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::model::{ClusterName, Reading};
+
+/// When each part last did all of its work, ms since the epoch.
+#[derive(Default)]
+pub(super) struct Freshness(Mutex<Times>);
+
+#[derive(Default)]
+struct Times {
+    read: BTreeMap<ClusterName, Option<i64>>,
+    judged: Option<i64>,
+    stored: Option<i64>,
+}
+
+/// How old each may be, ms.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) read_ms: i64,
+    pub(super) judged_ms: i64,
+    pub(super) stored_ms: i64,
+}
+
+impl Freshness {
+    pub(super) fn of(clusters: impl Iterator<Item = ClusterName>) -> Self {
+        let read = clusters.map(|name| (name, None)).collect();
+        Self(Mutex::new(Times { read, ..Times::default() }))
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Times)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// A reading counts when a quorum of the voters answered: of less, rules cannot speak for the cluster.
+    pub(super) fn read(&self, reading: &Reading) {
+        let (up, all) = reading.voters();
+        if up > all / 2 {
+            self.note(|times| {
+                times.read.insert(reading.cluster.clone(), Some(reading.ts_ms));
+            });
+        }
+    }
+
+    /// All rules were evaluated and what they found is committed.
+    pub(super) fn judged(&self, now_ms: i64) {
+        self.note(|times| times.judged = Some(now_ms));
+    }
+
+    /// The store took a sign of life.
+    pub(super) fn stored(&self, now_ms: i64) {
+        self.note(|times| times.stored = Some(now_ms));
+    }
+
+    /// What is too old or has never been, for people; `None` when everything is fresh.
+    pub(super) fn stale(&self, limits: Limits, now_ms: i64) -> Option<String> {
+        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = |at: Option<i64>, limit_ms| at.is_none_or(|at_ms| now_ms.saturating_sub(at_ms) > limit_ms);
+        let blind: Vec<&str> = times
+            .read
+            .iter()
+            .filter(|(_, at)| old(**at, limits.read_ms))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if !blind.is_empty() {
+            Some(format!("no quorum answers: {}", blind.join(", ")))
+        } else if old(times.judged, limits.judged_ms) {
+            Some("the rules were not all evaluated".to_owned())
+        } else if old(times.stored, limits.stored_ms) {
+            Some("the store takes nothing".to_owned())
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { read_ms: 10, judged_ms: 20, stored_ms: 30 };
+
+    #[test]
+    fn fresh_is_only_what_has_all_its_parts() {
+        let name = |text: &str| text.parse::<ClusterName>().expect("a name");
+        let both = [name("a"), name("b")];
+        for (a, b, judged, stored, said) in [
+            (Some(95), Some(90), Some(80), Some(70), None),
+            (Some(95), None, Some(80), Some(70), Some("answers: b")),
+            (Some(89), Some(0), Some(80), Some(70), Some("answers: a, b")),
+            (Some(95), Some(95), Some(79), Some(70), Some("evaluated")),
+            (Some(95), Some(95), None, Some(70), Some("evaluated")),
+            (Some(95), Some(95), Some(80), Some(69), Some("store")),
+        ] {
+            let fresh = Freshness::of(both.iter().cloned());
+            fresh.note(|times| {
+                times.read = both.iter().cloned().zip([a, b]).collect();
+                (times.judged, times.stored) = (judged, stored);
+            });
+            let stale = fresh.stale(LIMITS, 100);
+            assert_eq!(stale.is_some(), said.is_some(), "{stale:?}");
+            assert!(stale.unwrap_or_default().contains(said.unwrap_or_default()));
+        }
+    }
+}
