@@ -18,6 +18,7 @@ mod commit;
 mod config;
 mod message;
 mod receipts;
+mod silences;
 mod sweep;
 mod unsaved;
 
@@ -29,9 +30,10 @@ pub use commit::Committed;
 pub use config::{ChannelConfig, ChannelError, open};
 pub use message::{Message, payload};
 pub use receipts::{Receipt, ReceiptOutcome};
+pub use silences::{expire_silence, put_silence, read_silences};
 pub use sweep::{Failure, SweepReport};
 
-use crate::alert::{Group, Routes};
+use crate::alert::{Group, Routes, Silences};
 use crate::model::Incident;
 use crate::store::{Store, Writer};
 use breaker::Breaker;
@@ -42,6 +44,8 @@ use unsaved::{Settled, Unsaved};
 pub enum DeliverError {
     #[error("{what} {key}")]
     Store { what: &'static str, key: String, source: crate::store::StoreError },
+    #[error("silence {id}: other writers kept winning; try again")]
+    SilenceContended { id: String },
     #[error("incident {fingerprint}: other writers kept winning; the next evaluation tries again")]
     Contended { fingerprint: String },
 }
@@ -58,6 +62,8 @@ pub struct Deliverer {
     known: Mutex<Option<BTreeMap<String, (u64, Incident)>>>,
     /// The newest state of every group, as last read: what is told of while the store cannot be read.
     known_groups: Mutex<BTreeMap<String, Group>>,
+    /// The silences as last read.
+    known_silences: Mutex<Arc<Silences>>,
     unsaved: Mutex<Unsaved>,
     saving: tokio::sync::Mutex<()>,
     settled: Mutex<Settled>,
@@ -81,6 +87,7 @@ impl Deliverer {
             breakers: Mutex::default(),
             known: Mutex::default(),
             known_groups: Mutex::default(),
+            known_silences: Mutex::default(),
             unsaved: Mutex::default(),
             saving: tokio::sync::Mutex::default(),
             settled: Mutex::default(),

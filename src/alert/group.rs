@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inhibit::{InhibitRule, inhibitor};
 use super::route::Route;
+use super::silence::Silences;
 use crate::model::{Incident, IncidentState, Labels, Severity};
 
 /// Why a notification is sent.
@@ -80,17 +81,26 @@ impl Group {
 /// How long a told end is remembered, against readers that see an older state of the incident.
 const REMEMBER_MS: i64 = 7 * 86_400_000;
 
+/// What may keep an incident from being told.
+#[derive(Debug, Clone, Copy)]
+pub struct Quiet<'a> {
+    pub inhibit: &'a [InhibitRule],
+    pub silences: &'a Silences,
+}
+
 /// The next state of a group, or `None` when nobody has to be told anything now.
 ///
 /// `members` are the newest states of the group's incidents, `all` those of every incident (they may
 /// inhibit). Told is each episode's beginning and each told episode's end, once; an incident that resolved
 /// before it was told is never mentioned. Critical news does not wait for `group-wait` or `group-interval`.
+/// What is silenced is not told: its end neither, until the silence is over. What still fires when a silence
+/// ends is told again.
 pub fn step<'a>(
     previous: Option<&Group>,
     route: &Route,
     members: &'a [&'a Incident],
     all: &[&Incident],
-    inhibit: &[InhibitRule],
+    quiet: Quiet<'_>,
     now_ms: i64,
 ) -> Option<Group> {
     let first = members.first()?;
@@ -98,21 +108,28 @@ pub fn step<'a>(
     let is_new = |incident: &Incident| {
         incident.state.is_active() && told(incident).is_none_or(|told| told.episode < incident.episode)
     };
-    let speaks = |incident: &Incident| inhibitor(incident, all.iter().copied(), inhibit).is_none();
+    let silenced = |incident: &Incident| quiet.silences.silencer(&incident.labels, now_ms).is_some();
+    let speaks = |incident: &Incident| {
+        !silenced(incident) && inhibitor(incident, all.iter().copied(), quiet.inhibit).is_none()
+    };
     let is_told = |incident: &Incident| {
         told(incident).is_some_and(|told| told.episode == incident.episode && told.resolved_ms.is_none())
     };
 
     let fresh: Vec<&Incident> = members.iter().copied().filter(|i| is_new(i) && speaks(i)).collect();
     let ended: Vec<&Incident> =
-        members.iter().copied().filter(|i| !i.state.is_active() && is_told(i)).collect();
+        members.iter().copied().filter(|i| !i.state.is_active() && is_told(i) && !silenced(i)).collect();
     let lasting: Vec<&Incident> =
         members.iter().copied().filter(|i| i.state.is_active() && is_told(i)).collect();
 
     let since_ms = previous.map(|group| now_ms.saturating_sub(group.changed_ms));
     let kind = if fresh.is_empty() && ended.is_empty() {
-        let loud = lasting.iter().any(|i| i.state != IncidentState::Acked && speaks(i));
-        (loud && since_ms >= Some(route.repeat_interval_ms)).then_some(Kind::Repeat)?
+        let loud = |i: &&&Incident| i.state != IncidentState::Acked && speaks(i);
+        let lifted = |i: &Incident| {
+            previous.is_some_and(|group| quiet.silences.lifted_since(&i.labels, group.changed_ms, now_ms))
+        };
+        let is_due = since_ms >= Some(route.repeat_interval_ms);
+        lasting.iter().filter(loud).any(|i| is_due || lifted(i)).then_some(Kind::Repeat)?
     } else if fresh.is_empty() && lasting.is_empty() {
         Kind::Resolved
     } else {

@@ -78,6 +78,7 @@ fn fired(finding: &Finding, episode: u64, now_ms: i64) -> Incident {
         fired_ms: now_ms,
         changed_ms: now_ms,
         reason: None,
+        silenced_by: None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::unsaved::{Found, Transition};
 use super::{DeliverError, Deliverer, lock};
+use crate::alert::group::Quiet;
 use crate::alert::{Group, Observation, event_of, group, incident};
 use crate::model::{Event, Finding, Incident};
 use crate::rules::{Absence, Completeness, Evaluation, RuleGroup, Scope, absence};
@@ -200,6 +201,8 @@ impl Deliverer {
         let known = self.known(errors).await;
         let all: Vec<&Incident> = known.values().map(|(_, incident)| incident).collect();
         let groups = self.groups(errors).await;
+        let silences = self.silences(errors).await;
+        let quiet = Quiet { inhibit: &self.routes.inhibit, silences: &silences };
         let mut members: BTreeMap<String, Vec<&Incident>> = BTreeMap::new();
         for incident in &all {
             for route in self.routes.of(&incident.labels) {
@@ -212,7 +215,7 @@ impl Deliverer {
                 self.routes.of(&first.labels).into_iter().find(|route| route.group_key(first) == key)
             });
             let Some(route) = route else { continue };
-            let step = group::step(previous, route, &members, &all, &self.routes.inhibit, now_ms);
+            let step = group::step(previous, route, &members, &all, quiet, now_ms);
             if let Some(next) = step {
                 self.append_group(next, drops, errors).await;
             }

@@ -21,9 +21,13 @@ fn resolved(incident: &Incident, at_ms: i64) -> Incident {
     incident::step(Some(incident), &Observation::Clear, at_ms).expect("resolves")
 }
 
+fn quiet<'a>(routes: &'a Routes, silences: &'a Silences) -> Quiet<'a> {
+    Quiet { inhibit: &routes.inhibit, silences }
+}
+
 fn next(routes: &Routes, previous: Option<&Group>, members: &[&Incident], now_ms: i64) -> Option<Group> {
     let route = routes.of(&members[0].labels)[0];
-    step(previous, route, members, members, &routes.inhibit, now_ms)
+    step(previous, route, members, members, quiet(routes, &Silences::default()), now_ms)
 }
 
 #[test]
@@ -94,6 +98,43 @@ fn unknown_is_neither_an_end_nor_news() {
         incident::step(Some(&down), &Observation::Incomplete("no data".into()), 1).expect("unknown");
     assert!(next(&routes, Some(&one), &[&unknown], 10 * MINUTE_MS).is_none());
     assert!(!has_news(Some(&one), &unknown) && has_news(None, &unknown));
+}
+
+#[test]
+fn a_silenced_incident_is_told_when_the_silence_is_over() {
+    use super::super::Silence;
+    let routes = routes("");
+    let silences = Silences::new([Silence {
+        id: "1".to_owned(),
+        matchers: vec!["cluster=a".to_owned()],
+        starts_ms: MINUTE_MS,
+        ends_ms: 10 * MINUTE_MS,
+        author: String::new(),
+        comment: String::new(),
+    }]);
+    let next = |previous: Option<&Group>, members: &[&Incident], now_ms: i64| {
+        let route = routes.of(&members[0].labels)[0];
+        step(previous, route, members, members, quiet(&routes, &silences), now_ms)
+    };
+    let late = fired("m1", "critical", 2 * MINUTE_MS);
+    assert!(next(None, &[&late], 9 * MINUTE_MS).is_none(), "silenced");
+    let told = next(None, &[&late], 10 * MINUTE_MS).expect("the silence is over");
+    assert_eq!(told.kind, Kind::Firing);
+
+    let early = fired("m1", "critical", 0);
+    let one = next(None, &[&early], 0).expect("told before the silence");
+    assert!(next(Some(&one), &[&early], 9 * MINUTE_MS).is_none(), "no repeat");
+    let again = next(Some(&one), &[&early], 10 * MINUTE_MS).expect("still fires");
+    assert_eq!((again.kind, again.thread), (Kind::Repeat, 1));
+    assert!(next(Some(&again), &[&early], 11 * MINUTE_MS).is_none(), "once");
+    let acked = incident::step(Some(&early), &Observation::Acknowledged("ann".into()), 1).expect("acked");
+    assert!(next(Some(&one), &[&acked], 10 * MINUTE_MS).is_none(), "somebody has it in hand");
+
+    let over = resolved(&early, 2 * MINUTE_MS);
+    assert!(next(Some(&one), &[&over], 5 * MINUTE_MS).is_none(), "its end waits, too");
+    let end = next(Some(&one), &[&over], 10 * MINUTE_MS).expect("its end");
+    assert_eq!(end.kind, Kind::Resolved);
+    assert!(next(None, &[&resolved(&late, 3 * MINUTE_MS)], 10 * MINUTE_MS).is_none(), "never told");
 }
 
 proptest! {
