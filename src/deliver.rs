@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use channel::{Channel, SendError};
-pub use commit::Committed;
+pub use commit::{Committed, Person};
 pub use config::{ChannelConfig, ChannelError, open};
 pub use message::{Message, payload};
 pub use receipts::{Receipt, ReceiptOutcome};

@@ -21,6 +21,13 @@ pub struct Committed {
     pub errors: Vec<DeliverError>,
 }
 
+/// What a person does with an incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Person {
+    Acknowledges,
+    GivesBack,
+}
+
 /// How often a transition is computed anew after another writer won.
 const TRIES: u32 = 4;
 
@@ -90,13 +97,15 @@ impl Deliverer {
         committed
     }
 
-    /// Marks an active incident as taken on by `who`; `fingerprint` may be cut to what is unique.
+    /// Marks an active incident as taken on, or given back, by `who`; `fingerprint` may be cut to what is
+    /// unique. One that is in that state already stays as it is.
     ///
     /// # Errors
     /// When the store cannot be read or written. `Ok(None)`: no single active incident has that fingerprint.
-    pub async fn acknowledge(
+    pub async fn by_person(
         &self,
         fingerprint: &str,
+        person: Person,
         who: &str,
         now_ms: i64,
     ) -> Result<Option<Incident>, DeliverError> {
@@ -106,8 +115,11 @@ impl Deliverer {
         });
         let (Some((_, incident)), None) = (fitting.next(), fitting.next()) else { return Ok(None) };
         let mut committed = Committed::default();
-        let acknowledged = |_: Option<&Incident>| Observation::Acknowledged(who.to_owned());
-        self.observe(&incident.fingerprint, &known, now_ms, &mut committed, acknowledged).await;
+        let observed = |_: Option<&Incident>| match person {
+            Person::Acknowledges => Observation::Acknowledged(who.to_owned()),
+            Person::GivesBack => Observation::GivenBack(who.to_owned()),
+        };
+        self.observe(&incident.fingerprint, &known, now_ms, &mut committed, observed).await;
         match committed.errors.pop() {
             Some(error) => Err(error),
             None => Ok(Some(committed.transitions.pop().unwrap_or_else(|| incident.clone()))),
