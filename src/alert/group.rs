@@ -37,6 +37,9 @@ pub struct Told {
     pub episode: u64,
     /// Set once its end was told, too; ms since the epoch.
     pub resolved_ms: Option<i64>,
+    /// When its beginning was told; ms since the epoch.
+    #[serde(default)]
+    pub told_ms: i64,
 }
 
 /// One state of one group.
@@ -56,6 +59,9 @@ pub struct Group {
     pub notifications: Vec<Notification>,
     /// Tried in order when a critical notification cannot be given to its channel.
     pub failover: Vec<String>,
+    /// How many levels of the route's escalation this story has reached.
+    #[serde(default)]
+    pub level: usize,
     /// By fingerprint.
     pub told: BTreeMap<String, Told>,
     /// When this state was entered, ms since the epoch.
@@ -94,7 +100,7 @@ pub struct Quiet<'a> {
 /// inhibit). Told is each episode's beginning and each told episode's end, once; an incident that resolved
 /// before it was told is never mentioned. Critical news does not wait for `group-wait` or `group-interval`.
 /// What is silenced is not told: its end neither, until the silence is over. What still fires when a silence
-/// ends is told again.
+/// ends is told again. A level of escalation is told to its own channels alone, and then hears all the rest.
 pub fn step<'a>(
     previous: Option<&Group>,
     route: &Route,
@@ -123,19 +129,30 @@ pub fn step<'a>(
         members.iter().copied().filter(|i| i.state.is_active() && is_told(i)).collect();
 
     let since_ms = previous.map(|group| now_ms.saturating_sub(group.changed_ms));
+    let is_open = previous.is_some_and(|group| group.firing().next().is_some());
+    let mut level = previous.filter(|_| is_open).map_or(0, |group| group.level);
+    let mut channels = channels_of(route, level);
     let kind = if fresh.is_empty() && ended.is_empty() {
         let loud = |i: &&&Incident| i.state != IncidentState::Acked && speaks(i);
         let lifted = |i: &Incident| {
             previous.is_some_and(|group| quiet.silences.lifted_since(&i.labels, group.changed_ms, now_ms))
         };
         let is_due = since_ms >= Some(route.repeat_interval_ms);
-        lasting.iter().filter(loud).any(|i| is_due || lifted(i)).then_some(Kind::Repeat)?
+        let unheeded_ms = lasting.iter().filter(loud).filter_map(|i| told(i));
+        let unheeded_ms = unheeded_ms.map(|told| now_ms.saturating_sub(told.told_ms)).max();
+        match route.escalation.get(level).filter(|next| unheeded_ms >= Some(next.after_ms)) {
+            Some(next) => {
+                level = level.saturating_add(1);
+                channels.clone_from(&next.channels);
+                Kind::Repeat
+            }
+            None => lasting.iter().filter(loud).any(|i| is_due || lifted(i)).then_some(Kind::Repeat)?,
+        }
     } else if fresh.is_empty() && lasting.is_empty() {
         Kind::Resolved
     } else {
         Kind::Firing
     };
-    let is_open = previous.is_some_and(|group| group.firing().next().is_some());
     let urgent = fresh.iter().any(|incident| incident.severity == Severity::Critical);
     if kind != Kind::Repeat && !urgent && !is_due(route, &fresh, since_ms, is_open, now_ms) {
         return None;
@@ -146,16 +163,17 @@ pub fn step<'a>(
     let mut told = remembered(previous, now_ms);
     for incident in &incidents {
         let resolved_ms = (!incident.state.is_active()).then_some(now_ms);
-        told.insert(incident.fingerprint.clone(), Told { episode: incident.episode, resolved_ms });
+        let before = told.get(&incident.fingerprint).filter(|told| told.episode == incident.episode);
+        let told_ms = before.map_or(now_ms, |told| told.told_ms);
+        told.insert(incident.fingerprint.clone(), Told { episode: incident.episode, resolved_ms, told_ms });
     }
     let key = route.group_key(first);
     let idempotency_key = format!("{}-{number}", short_hash(&key));
-    let silent = kind == Kind::Resolved && !route.send_resolved;
-    let channels = if silent { &[] } else { route.channels.as_slice() };
-    let notifications = channels
-        .iter()
-        .map(|channel| Notification { channel: channel.clone(), idempotency_key: idempotency_key.clone() })
-        .collect();
+    if kind == Kind::Resolved && !route.send_resolved {
+        channels.clear();
+    }
+    let notify = |channel| Notification { channel, idempotency_key: idempotency_key.clone() };
+    let notifications = channels.into_iter().map(notify).collect();
     Some(Group {
         key,
         number,
@@ -166,9 +184,21 @@ pub fn step<'a>(
         incidents,
         notifications,
         failover: route.failover.clone(),
+        level,
         told,
         changed_ms: now_ms,
     })
+}
+
+/// The channels of a story that has reached `level`, each once.
+fn channels_of(route: &Route, level: usize) -> Vec<String> {
+    let mut channels = route.channels.clone();
+    for channel in route.escalation.iter().take(level).flat_map(|level| &level.channels) {
+        if !channels.contains(channel) {
+            channels.push(channel.clone());
+        }
+    }
+    channels
 }
 
 /// Whether the group may speak again. A clock that went backwards makes it speak rather than be silent:

@@ -44,11 +44,24 @@ pub struct RouteConfig {
     /// After how long an unchanged group that still fires is told again.
     #[serde(default = "default_repeat_interval")]
     pub repeat_interval: ConfigDuration,
+    /// Who is told in addition while nobody acknowledges, level by level.
+    #[serde(default)]
+    pub escalation: Vec<EscalationConfig>,
     #[serde(default = "default_send_resolved")]
     pub send_resolved: bool,
     /// Whether later routes get the incident, too.
     #[serde(default, rename = "continue")]
     pub continues: bool,
+}
+
+/// One level of `escalation`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct EscalationConfig {
+    /// How long an incident was told and not acknowledged; longer than the level before.
+    pub after: ConfigDuration,
+    /// Told in addition from then on, until the group's story ends.
+    pub channels: Vec<String>,
 }
 
 fn default_group_by() -> Vec<String> {
@@ -82,6 +95,7 @@ impl RouteConfig {
             group_wait: default_group_wait(),
             group_interval: default_group_interval(),
             repeat_interval: default_repeat_interval(),
+            escalation: Vec::new(),
             send_resolved: default_send_resolved(),
             continues: false,
         }
@@ -97,6 +111,10 @@ pub enum AlertConfigError {
     Inhibit { at: usize, source: MatchersError },
     #[error("alert.route[{at}] names the channel {channel:?}; {known}")]
     UnknownChannel { at: usize, channel: String, known: String },
+    #[error(
+        "alert.route[{at}].escalation: each level names channels and has a longer `after` than the one before"
+    )]
+    Escalation { at: usize },
     #[error("alert.route[{at}].channels is empty; name at least one channel")]
     NoChannel { at: usize },
 }
@@ -111,8 +129,16 @@ pub struct Route {
     pub(super) group_wait_ms: i64,
     pub(super) group_interval_ms: i64,
     pub(super) repeat_interval_ms: i64,
+    pub(super) escalation: Vec<Level>,
     pub(super) send_resolved: bool,
     continues: bool,
+}
+
+/// One level of escalation.
+#[derive(Debug, Clone)]
+pub(super) struct Level {
+    pub after_ms: i64,
+    pub channels: Vec<String>,
 }
 
 impl Route {
@@ -134,6 +160,12 @@ impl Route {
     }
 }
 
+impl Level {
+    fn of(config: &EscalationConfig) -> Self {
+        Self { after_ms: as_ms(config.after), channels: config.channels.clone() }
+    }
+}
+
 /// All routes and inhibit rules.
 #[derive(Default, Debug, Clone)]
 pub struct Routes {
@@ -152,7 +184,8 @@ impl Routes {
         let fallback = [RouteConfig::to(channels.to_vec())];
         let configs = if config.route.is_empty() { fallback.as_slice() } else { config.route.as_slice() };
         for (at, route) in configs.iter().enumerate() {
-            for channel in route.channels.iter().chain(&route.failover) {
+            let escalated = route.escalation.iter().flat_map(|level| &level.channels);
+            for channel in route.channels.iter().chain(&route.failover).chain(escalated) {
                 if !channels.contains(channel) {
                     let known = match channels {
                         [] => "no channel is configured: add [channel.<name>]".to_owned(),
@@ -164,6 +197,10 @@ impl Routes {
             }
             if route.channels.is_empty() && !config.route.is_empty() {
                 errors.push(AlertConfigError::NoChannel { at });
+            }
+            let rises = route.escalation.is_sorted_by(|before, level| before.after.0 < level.after.0);
+            if !rises || route.escalation.iter().any(|level| level.channels.is_empty()) {
+                errors.push(AlertConfigError::Escalation { at });
             }
             let parsed: Vec<_> = route.matchers.iter().map(|text| parse_matcher(text)).collect();
             let mut matchers = Vec::new();
@@ -181,6 +218,7 @@ impl Routes {
                 group_wait_ms: as_ms(route.group_wait),
                 group_interval_ms: as_ms(route.group_interval),
                 repeat_interval_ms: as_ms(route.repeat_interval),
+                escalation: route.escalation.iter().map(Level::of).collect(),
                 send_resolved: route.send_resolved,
                 continues: route.continues,
             });
@@ -279,14 +317,17 @@ mod tests {
             channels = ["nope"]
             [[route]]
             channels = []
+            [[route]]
+            channels = ["mail"]
+            escalation = [{ after = "10m", channels = ["mail"] }, { after = "5m", channels = ["mail"] }]
             [[inhibit]]
             source = ["a=~("]
             target = []
             "#,
         );
-        let errors = Routes::new(&config, &["mail".to_owned()]).expect_err("four errors");
+        let errors = Routes::new(&config, &["mail".to_owned()]).expect_err("five errors");
         let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        assert_eq!(text.len(), 4, "{text:?}");
+        assert_eq!(text.len(), 5, "{text:?}");
         assert!(text[0].contains("\"nope\"") && text[0].contains("mail"), "{text:?}");
     }
 

@@ -166,7 +166,8 @@ async fn create(config: &Config, matchers: Vec<String>, terms: Terms) -> Result<
     let now_ms = Clock::System.now_ms();
     let writer = new_writer(Clock::System)?;
     let lasts_ms = i64::try_from(terms.lasts.0.as_millis()).unwrap_or(i64::MAX);
-    let id = format!("{:08x}", writer.nonce() & 0xffff_ffff);
+    // The end of a ULID is random: 40 bits are enough for people's silences, and short enough to type.
+    let id: String = writer.id().to_string().to_lowercase().chars().skip(18).collect();
     let ends_ms = now_ms.saturating_add(lasts_ms);
     let (author, comment) = (terms.author, terms.comment);
     let silence = Silence { id, matchers, starts_ms: now_ms, ends_ms, author, comment };

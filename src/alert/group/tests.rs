@@ -137,6 +137,38 @@ fn a_silenced_incident_is_told_when_the_silence_is_over() {
     assert!(next(None, &[&resolved(&late, 3 * MINUTE_MS)], 10 * MINUTE_MS).is_none(), "never told");
 }
 
+#[test]
+fn what_nobody_takes_on_escalates_level_by_level() {
+    let text = "[[route]]\nchannels = ['mail']\n[[route.escalation]]\nafter = '10m'\nchannels = ['pager']\n\
+                [[route.escalation]]\nafter = '30m'\nchannels = ['boss']";
+    let config: AlertConfig = toml::from_str(text).expect("valid");
+    let routes = Routes::new(&config, &["mail", "pager", "boss"].map(str::to_owned)).expect("valid");
+    let told = |group: &Group| -> Vec<String> {
+        group.notifications.iter().map(|notification| notification.channel.clone()).collect()
+    };
+    let down = fired("m1", "critical", 0);
+    let acked =
+        incident::step(Some(&down), &Observation::Acknowledged("ann".into()), 5).expect("acknowledged");
+    let one = next(&routes, None, &[&down], 0).expect("told at once");
+    assert_eq!(told(&one), ["mail"]);
+    assert!(next(&routes, Some(&one), &[&down], 10 * MINUTE_MS - 1).is_none(), "not yet");
+    assert!(next(&routes, Some(&one), &[&acked], 10 * MINUTE_MS).is_none(), "somebody has it in hand");
+    let two = next(&routes, Some(&one), &[&down], 10 * MINUTE_MS).expect("level 1");
+    assert_eq!((told(&two), two.level), (vec!["pager".to_owned()], 1));
+    assert!(next(&routes, Some(&two), &[&down], 11 * MINUTE_MS).is_none(), "each level once");
+    let three = next(&routes, Some(&two), &[&down], 30 * MINUTE_MS).expect("level 2");
+    assert_eq!((told(&three), three.level), (vec!["boss".to_owned()], 2));
+    assert!(next(&routes, Some(&three), &[&down], 60 * MINUTE_MS).is_none(), "there is no level 3");
+    let four = next(&routes, Some(&three), &[&resolved(&down, 3_600_000)], 3_600_000).expect("its end");
+    assert_eq!(told(&four), ["mail", "pager", "boss"], "who heard of it hears of its end");
+
+    let finding = finding("EtcdMemberDown", "a", "m1", "critical");
+    let over = resolved(&down, 3_600_000);
+    let again = incident::step(Some(&over), &Observation::Found(&finding), 4_000_000).expect("fires again");
+    let five = next(&routes, Some(&four), &[&again], 4_000_000).expect("a new story");
+    assert_eq!((told(&five), five.level), (vec!["mail".to_owned()], 0));
+}
+
 proptest! {
     /// Whatever order the states of two incidents are seen in, stale views and repetitions included, each
     /// episode's beginning and end is told at most once, and an end only after its beginning.
