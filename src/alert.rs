@@ -2,7 +2,7 @@
 //!
 //! Owns: the transitions of an incident ([`incident`]), which channels hear of it and together with what
 //! ([`route`]), what keeps silent because something worse says it already ([`inhibit`]) or a person wants it
-//! so ([`silence`]), the outbox
+//! so ([`silence`], [`mute`]), the outbox
 //! ([`group`]) and the events that transitions leave behind.
 //! Refuses: sending, storing, evaluating expressions. `deliver` commits what is decided here.
 //!
@@ -14,6 +14,7 @@ pub mod group;
 pub mod incident;
 mod inhibit;
 mod matchers;
+mod mute;
 mod route;
 mod silence;
 
@@ -22,5 +23,6 @@ pub use group::{Group, Kind, Notification};
 pub use incident::Observation;
 pub use inhibit::InhibitRule;
 pub use matchers::{MatchersError, parse_matcher};
+pub use mute::{IntervalConfig, IntervalError, TimeIntervalConfig, TimesConfig};
 pub use route::{AlertConfig, AlertConfigError, Route, RouteConfig, Routes};
 pub use silence::{Silence, SilenceError, Silences};

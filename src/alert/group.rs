@@ -100,7 +100,8 @@ pub struct Quiet<'a> {
 /// inhibit). Told is each episode's beginning and each told episode's end, once; an incident that resolved
 /// before it was told is never mentioned. Critical news does not wait for `group-wait` or `group-interval`.
 /// What is silenced is not told: its end neither, until the silence is over. What still fires when a silence
-/// ends is told again. A level of escalation is told to its own channels alone, and then hears all the rest.
+/// ends is told again. While the route is muted everything waits. A level of escalation is told to its own
+/// channels alone, and then hears all the rest.
 pub fn step<'a>(
     previous: Option<&Group>,
     route: &Route,
@@ -109,7 +110,7 @@ pub fn step<'a>(
     quiet: Quiet<'_>,
     now_ms: i64,
 ) -> Option<Group> {
-    let first = members.first()?;
+    let first = members.first().filter(|_| !route.is_muted(now_ms))?;
     let told = |incident: &Incident| previous.and_then(|group| group.told.get(&incident.fingerprint));
     let is_new = |incident: &Incident| {
         incident.state.is_active() && told(incident).is_none_or(|told| told.episode < incident.episode)

@@ -1,10 +1,12 @@
 //! Routes: which incidents are told together, to which channels, and how often.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::inhibit::{InhibitConfig, InhibitRule};
+use super::mute::{Interval, IntervalError, TimeIntervalConfig};
 use super::{MatchersError, parse_matcher};
 use crate::model::unit::ConfigDuration;
 use crate::model::{Incident, Labels, Matcher};
@@ -15,6 +17,8 @@ use crate::model::{Incident, Labels, Matcher};
 pub struct AlertConfig {
     /// In order; the first that fits takes the incident. None: one route to every channel.
     pub route: Vec<RouteConfig>,
+    /// Times that routes name.
+    pub time_interval: Vec<TimeIntervalConfig>,
     /// In addition to the shipped ones.
     pub inhibit: Vec<InhibitConfig>,
 }
@@ -44,6 +48,12 @@ pub struct RouteConfig {
     /// After how long an unchanged group that still fires is told again.
     #[serde(default = "default_repeat_interval")]
     pub repeat_interval: ConfigDuration,
+    /// Names of time intervals in which nobody is told; what still fires afterwards is told then.
+    #[serde(default)]
+    pub mute_time_intervals: Vec<String>,
+    /// Names of time intervals outside of which nobody is told.
+    #[serde(default)]
+    pub active_time_intervals: Vec<String>,
     /// Who is told in addition while nobody acknowledges, level by level.
     #[serde(default)]
     pub escalation: Vec<EscalationConfig>,
@@ -95,6 +105,8 @@ impl RouteConfig {
             group_wait: default_group_wait(),
             group_interval: default_group_interval(),
             repeat_interval: default_repeat_interval(),
+            mute_time_intervals: Vec::new(),
+            active_time_intervals: Vec::new(),
             escalation: Vec::new(),
             send_resolved: default_send_resolved(),
             continues: false,
@@ -115,6 +127,10 @@ pub enum AlertConfigError {
         "alert.route[{at}].escalation: each level names channels and has a longer `after` than the one before"
     )]
     Escalation { at: usize },
+    #[error("alert.route[{at}] names the time interval {name:?}; add [[alert.time-interval]] with that name")]
+    UnknownInterval { at: usize, name: String },
+    #[error("alert.time-interval {name:?}: {source}")]
+    Interval { name: String, source: IntervalError },
     #[error("alert.route[{at}].channels is empty; name at least one channel")]
     NoChannel { at: usize },
 }
@@ -129,6 +145,9 @@ pub struct Route {
     pub(super) group_wait_ms: i64,
     pub(super) group_interval_ms: i64,
     pub(super) repeat_interval_ms: i64,
+    mute: Vec<Interval>,
+    /// `None`: always.
+    active: Option<Vec<Interval>>,
     pub(super) escalation: Vec<Level>,
     pub(super) send_resolved: bool,
     continues: bool,
@@ -144,6 +163,12 @@ pub(super) struct Level {
 impl Route {
     fn fits(&self, labels: &Labels) -> bool {
         self.matchers.iter().all(|matcher| matcher.matches(labels))
+    }
+
+    /// Whether nobody is told at this instant.
+    pub fn is_muted(&self, now_ms: i64) -> bool {
+        let within = |intervals: &[Interval]| intervals.iter().any(|interval| interval.contains(now_ms));
+        within(&self.mute) || self.active.as_ref().is_some_and(|active| !within(active))
     }
 
     /// The labels that an incident's group has in common.
@@ -181,6 +206,7 @@ impl Routes {
     pub fn new(config: &AlertConfig, channels: &[String]) -> Result<Self, Vec<AlertConfigError>> {
         let mut errors = Vec::new();
         let mut routes = Vec::new();
+        let intervals = intervals_of(&config.time_interval, &mut errors);
         let fallback = [RouteConfig::to(channels.to_vec())];
         let configs = if config.route.is_empty() { fallback.as_slice() } else { config.route.as_slice() };
         for (at, route) in configs.iter().enumerate() {
@@ -218,6 +244,9 @@ impl Routes {
                 group_wait_ms: as_ms(route.group_wait),
                 group_interval_ms: as_ms(route.group_interval),
                 repeat_interval_ms: as_ms(route.repeat_interval),
+                mute: named(&intervals, &route.mute_time_intervals, at, &mut errors),
+                active: (!route.active_time_intervals.is_empty())
+                    .then(|| named(&intervals, &route.active_time_intervals, at, &mut errors)),
                 escalation: route.escalation.iter().map(Level::of).collect(),
                 send_resolved: route.send_resolved,
                 continues: route.continues,
@@ -266,6 +295,40 @@ impl Routes {
             _ => Vec::new(),
         }
     }
+}
+
+type Intervals<'a> = BTreeMap<&'a str, Vec<Interval>>;
+
+fn intervals_of<'a>(configs: &'a [TimeIntervalConfig], errors: &mut Vec<AlertConfigError>) -> Intervals<'a> {
+    let mut intervals = Intervals::new();
+    for config in configs {
+        let of_name = intervals.entry(config.name.as_str()).or_default();
+        for interval in &config.intervals {
+            match Interval::new(interval) {
+                Ok(interval) => of_name.push(interval),
+                Err(source) => {
+                    errors.push(AlertConfigError::Interval { name: config.name.clone(), source });
+                }
+            }
+        }
+    }
+    intervals
+}
+
+fn named(
+    intervals: &Intervals<'_>,
+    names: &[String],
+    at: usize,
+    errors: &mut Vec<AlertConfigError>,
+) -> Vec<Interval> {
+    let mut found = Vec::new();
+    for name in names {
+        match intervals.get(name.as_str()) {
+            Some(of_name) => found.extend(of_name.iter().cloned()),
+            None => errors.push(AlertConfigError::UnknownInterval { at, name: name.clone() }),
+        }
+    }
+    found
 }
 
 fn as_ms(duration: ConfigDuration) -> i64 {

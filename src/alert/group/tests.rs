@@ -138,6 +138,32 @@ fn a_silenced_incident_is_told_when_the_silence_is_over() {
 }
 
 #[test]
+fn a_muted_route_waits() {
+    let text = "[[time-interval]]\nname = 'night'\n\
+                intervals = [{ times = [{ start-time = '00:00', end-time = '06:00' }] }]\n\
+                [[route]]\nchannels = ['mail']\n";
+    // Muted at the first instant, not at the second.
+    for (extra, muted_ms, free_ms) in [
+        ("mute-time-intervals = ['night']", 5 * 3_600_000, 6 * 3_600_000),
+        ("active-time-intervals = ['night']", 23 * 3_600_000, 24 * 3_600_000),
+    ] {
+        let config: AlertConfig = toml::from_str(&format!("{text}{extra}")).expect("valid");
+        let routes = Routes::new(&config, &["mail".to_owned()]).expect("valid");
+        let down = fired("m1", "critical", 0);
+        assert!(next(&routes, None, &[&down], muted_ms).is_none(), "{extra}");
+        let told = next(&routes, None, &[&down], free_ms).expect("still fires");
+        let over = resolved(&down, 86_400_000);
+        let (muted_ms, free_ms) = (86_400_000 + muted_ms, 86_400_000 + free_ms);
+        assert!(next(&routes, Some(&told), &[&over], muted_ms).is_none(), "its end waits, too: {extra}");
+        assert!(next(&routes, Some(&told), &[&over], free_ms).is_some(), "{extra}");
+    }
+    let unknown: AlertConfig =
+        toml::from_str("[[route]]\nchannels = ['mail']\nmute-time-intervals = ['day']").expect("parses");
+    let errors = Routes::new(&unknown, &["mail".to_owned()]).expect_err("no such interval");
+    assert!(errors[0].to_string().contains("\"day\""), "{}", errors[0]);
+}
+
+#[test]
 fn what_nobody_takes_on_escalates_level_by_level() {
     let text = "[[route]]\nchannels = ['mail']\n[[route.escalation]]\nafter = '10m'\nchannels = ['pager']\n\
                 [[route.escalation]]\nafter = '30m'\nchannels = ['boss']";
