@@ -7,7 +7,7 @@ use ring::digest;
 use serde::{Deserialize, Serialize};
 
 use super::inhibit::{InhibitRule, inhibitor};
-use super::route::Route;
+use super::route::{Level, Route};
 use super::silence::Silences;
 use crate::model::{Incident, IncidentState, Labels, Severity};
 
@@ -134,21 +134,15 @@ pub fn step<'a>(
     let mut level = previous.filter(|_| is_open).map_or(0, |group| group.level);
     let mut channels = channels_of(route, level);
     let kind = if fresh.is_empty() && ended.is_empty() {
-        let loud = |i: &&&Incident| i.state != IncidentState::Acked && speaks(i);
-        let lifted = |i: &Incident| {
-            previous.is_some_and(|group| quiet.silences.lifted_since(&i.labels, group.changed_ms, now_ms))
-        };
-        let is_due = since_ms >= Some(route.repeat_interval_ms);
-        let unheeded_ms = lasting.iter().filter(loud).filter_map(|i| told(i));
-        let unheeded_ms = unheeded_ms.map(|told| now_ms.saturating_sub(told.told_ms)).max();
-        match route.escalation.get(level).filter(|next| unheeded_ms >= Some(next.after_ms)) {
-            Some(next) => {
-                level = level.saturating_add(1);
-                channels.clone_from(&next.channels);
-                Kind::Repeat
-            }
-            None => lasting.iter().filter(loud).any(|i| is_due || lifted(i)).then_some(Kind::Repeat)?,
+        let loud: Vec<&Incident> =
+            lasting.iter().copied().filter(|i| i.state != IncidentState::Acked && speaks(i)).collect();
+        if let Some(next) = escalates(previous?, route, &loud, level, now_ms) {
+            level = level.saturating_add(1);
+            channels.clone_from(&next.channels);
+        } else if !is_repeated(previous?, route, &loud, quiet.silences, now_ms) {
+            return None;
         }
+        Kind::Repeat
     } else if fresh.is_empty() && lasting.is_empty() {
         Kind::Resolved
     } else {
@@ -189,6 +183,25 @@ pub fn step<'a>(
         told,
         changed_ms: now_ms,
     })
+}
+
+/// The level that is due: somebody was told of one of these incidents for its time, and nobody took it on.
+fn escalates<'a>(
+    group: &Group,
+    route: &'a Route,
+    loud: &[&Incident],
+    level: usize,
+    now_ms: i64,
+) -> Option<&'a Level> {
+    let told = loud.iter().filter_map(|incident| group.told.get(&incident.fingerprint));
+    let unheeded_ms = told.map(|told| now_ms.saturating_sub(told.told_ms)).max()?;
+    route.escalation.get(level).filter(|next| unheeded_ms >= next.after_ms)
+}
+
+/// Whether these incidents are told again: the repeat interval or a silence of one of them is over.
+fn is_repeated(group: &Group, route: &Route, loud: &[&Incident], silences: &Silences, now_ms: i64) -> bool {
+    let is_due = now_ms.saturating_sub(group.changed_ms) >= route.repeat_interval_ms;
+    loud.iter().any(|i| is_due || silences.lifted_since(&i.labels, group.changed_ms, now_ms))
 }
 
 /// The channels of a story that has reached `level`, each once.

@@ -36,7 +36,8 @@ impl Ack {
             None => self.author.clone(),
         };
         // Routes decide what is told, and an acknowledgement tells nobody anything.
-        let deliverer = Deliverer::new(store, new_writer(Clock::System)?, BTreeMap::new(), Routes::default());
+        let deliverer =
+            Deliverer::new(store, new_writer(&Clock::System)?, BTreeMap::new(), Routes::default());
         let done = deliverer.by_person(&incident.fingerprint, person, &who, Clock::System.now_ms()).await;
         let Some(incident) = done.map_err(anyhow::Error::from)? else {
             return Err(Stop::Usage(format!("the incident {} has just ended", self.id)));

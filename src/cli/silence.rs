@@ -94,7 +94,7 @@ impl SilenceCommand {
             Self::Ls { expired, json } => list(&open_store(&config).await?, expired, json).await?,
             Self::Expire { id } => {
                 let (store, now_ms) = (open_store(&config).await?, Clock::System.now_ms());
-                let over = expire_silence(&store, &new_writer(Clock::System)?, &id, now_ms).await;
+                let over = expire_silence(&store, &new_writer(&Clock::System)?, &id, now_ms).await;
                 let Some(silence) = over.map_err(anyhow::Error::from)? else {
                     return Err(Stop::Usage(format!(
                         "there is no silence {id}; see: etcd-monitor silence ls"
@@ -140,7 +140,7 @@ fn maintenance_matchers(cluster: &ClusterName) -> Vec<String> {
 
 async fn end(config: &Config, cluster: &ClusterName) -> Result<(), Stop> {
     let (store, now_ms) = (open_store(config).await?, Clock::System.now_ms());
-    let writer = new_writer(Clock::System)?;
+    let writer = new_writer(&Clock::System)?;
     let mut ended = 0_usize;
     for silence in read_silences(&store).await.map_err(anyhow::Error::from)? {
         if silence.ends_ms > now_ms && silence.matchers == maintenance_matchers(cluster) {
@@ -164,7 +164,7 @@ fn with_alertname(mut matchers: Vec<String>) -> Vec<String> {
 /// Creates the silence and prints its id.
 async fn create(config: &Config, matchers: Vec<String>, terms: Terms) -> Result<(), Stop> {
     let now_ms = Clock::System.now_ms();
-    let writer = new_writer(Clock::System)?;
+    let writer = new_writer(&Clock::System)?;
     let lasts_ms = i64::try_from(terms.lasts.0.as_millis()).unwrap_or(i64::MAX);
     // The end of a ULID is random: 40 bits are enough for people's silences, and short enough to type.
     let id: String = writer.id().to_string().to_lowercase().chars().skip(18).collect();

@@ -51,7 +51,7 @@ impl Services {
         let store = Store::open(&config.store, &|name| environment.get(name).cloned())
             .await
             .with_context(|| format!("the store {} cannot be opened", config.store.url))?;
-        let writer = new_writer(clock.clone())?;
+        let writer = new_writer(&clock)?;
         let deliverer =
             Deliverer::new(store.clone(), writer.clone(), config.channels.clone(), config.routes.clone());
         let options = EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() };
@@ -83,7 +83,7 @@ impl Services {
 ///
 /// # Errors
 /// When the system has no randomness.
-pub fn new_writer(clock: Clock) -> anyhow::Result<Writer> {
+pub fn new_writer(clock: &Clock) -> anyhow::Result<Writer> {
     let mut random = [0; 16];
     SystemRandom::new().fill(&mut random).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
     Ok(Writer::new(clock.now_ms(), u128::from_ne_bytes(random)))
