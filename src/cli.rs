@@ -24,6 +24,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use object_store::memory::InMemory;
 
 use crate::config::{Config, ConfigErrors, Overrides};
 use crate::deliver::Person;
@@ -211,6 +212,15 @@ fn explain(stop: &Stop) -> Exit {
             Exit::Failed
         }
     }
+}
+
+/// The store that the configuration names, to look into it. A folder that is not there is an empty store, and
+/// looking does not make it.
+async fn open_to_read(config: &Config) -> anyhow::Result<Store> {
+    if config.store.folder().is_some_and(|folder| !folder.exists()) {
+        return Ok(Store::over(std::sync::Arc::new(InMemory::new()), &config.store.url));
+    }
+    open_store(config).await
 }
 
 /// The store that the configuration names.

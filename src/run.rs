@@ -11,6 +11,7 @@ mod execute;
 pub mod exit_code;
 pub mod lambda;
 pub mod live;
+mod process;
 mod signal;
 pub mod site_server;
 mod spec;

@@ -14,3 +14,8 @@ cargo="${CARGO:-cargo}"
 "$cargo" test --test it -- --nocapture simulation sigkill
 # Sequences over a store that fails.
 "$cargo" test --test it -- any_interleaving
+# PromQL beside Prometheus, with queries that nobody has seen yet.
+for seed in 101 102 103; do
+    ETCD_MONITOR_SOAK_QUERIES="${ETCD_MONITOR_SOAK_QUERIES:-20000}" ETCD_MONITOR_SOAK_SEED=$seed \
+        "$cargo" test --test it -- --nocapture generated_queries
+done

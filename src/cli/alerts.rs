@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Global, Stop, open_store, output};
+use super::{Global, Stop, open_to_read, output};
 use crate::alert::Silences;
 use crate::config::Overrides;
 use crate::deliver::read_silences;
@@ -66,7 +66,7 @@ const COLUMNS: [&str; 9] =
 impl Alerts {
     pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
         let config = global.load(Overrides::store_only())?;
-        let store = open_store(&config).await?;
+        let store = open_to_read(&config).await?;
         let now_ms = Clock::System.now_ms();
         let mut incidents = read(&store, now_ms).await?;
         incidents.retain(|incident| self.wants(incident, now_ms));

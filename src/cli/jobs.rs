@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Global, Stop, open_store, output};
+use super::{Global, Stop, open_to_read, output};
 use crate::config::Overrides;
 use crate::model::JobRun;
 use crate::model::unit::{human_span, rfc3339};
@@ -37,7 +37,7 @@ struct Row {
 impl Jobs {
     pub async fn execute(self, global: &Global) -> Result<std::process::ExitCode, Stop> {
         let config = global.load(Overrides::store_only())?;
-        let store = open_store(&config).await?;
+        let store = open_to_read(&config).await?;
         let now_ms = Clock::System.now_ms();
         let runs = ledger::latest(&store, now_ms - LOOK_BACK_MS).await.map_err(anyhow::Error::from)?;
         let mut rows = Vec::new();

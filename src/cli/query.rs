@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::progress::Progress;
-use super::{Global, Stop, open_store, output};
+use super::{Global, Stop, open_to_read, output};
 use crate::config::Overrides;
 use crate::model::unit::{parse_duration, rfc3339};
 use crate::model::{Labels, Series};
@@ -69,7 +69,7 @@ impl Query {
         let expr = promql::parse(&self.expression)
             .map_err(|error| Stop::Usage(explain(&self.expression, &error)))?;
         let config = global.load(Overrides::store_only())?;
-        let store = open_store(&config).await?;
+        let store = open_to_read(&config).await?;
         let options = EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() };
         let limit = config.query.timeout.0;
         let progress = Progress::new(global, self.json).watch("query", &store);

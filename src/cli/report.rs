@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::progress::Progress;
-use super::{Global, Stop, open_store, output};
+use super::{Global, Stop, open_to_read, output};
 use crate::config::{Config, Overrides};
 use crate::report::{Site, example, render};
 use crate::run::clock::Clock;
@@ -38,7 +38,7 @@ impl Report {
 }
 
 async fn from_store(config: &Config, progress: Progress) -> anyhow::Result<Site> {
-    let store = open_store(config).await?;
+    let store = open_to_read(config).await?;
     let _progress = progress.watch("report", &store);
     let now_ms = Clock::System.now_ms();
     let subjects = super::status::subjects(config, &store, now_ms).await?;

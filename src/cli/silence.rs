@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Global, Stop, help, open_store, output};
+use super::{Global, Stop, help, open_store, open_to_read, output};
 use crate::alert::Silence;
 use crate::config::{Config, Overrides};
 use crate::deliver::{expire_silence, put_silence, read_silences};
@@ -91,7 +91,7 @@ impl SilenceCommand {
         let config = global.load(Overrides::store_only())?;
         match self {
             Self::Add(add) => create(&config, with_alertname(add.matchers), add.terms).await?,
-            Self::Ls { expired, json } => list(&open_store(&config).await?, expired, json).await?,
+            Self::Ls { expired, json } => list(&open_to_read(&config).await?, expired, json).await?,
             Self::Expire { id } => {
                 let (store, now_ms) = (open_store(&config).await?, Clock::System.now_ms());
                 let over = expire_silence(&store, &new_writer(&Clock::System)?, &id, now_ms).await;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Global, Stop, open_store, output};
+use super::{Global, Stop, open_to_read, output};
 use crate::config::{Config, Overrides};
 use crate::model::unit::{human_bytes, human_span, rfc3339};
 use crate::model::{ClusterName, Incident, ReadingRow};
@@ -27,7 +27,7 @@ pub struct Status {
 impl Status {
     pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
         let config = global.load(Overrides::store_only())?;
-        let store = open_store(&config).await?;
+        let store = open_to_read(&config).await?;
         let now_ms = Clock::System.now_ms();
         let subjects = subjects(&config, &store, now_ms).await?;
         let survey = config.survey(&store, &subjects);

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::progress::Progress;
-use super::{Global, Stop, open_store, output};
+use super::{Global, Stop, open_to_read, output};
 use crate::config::Overrides;
 use crate::model::unit::human_bytes;
 use crate::run::exit_code::Exit;
@@ -45,7 +45,7 @@ pub enum Dialect {
 impl StoreCommand {
     pub async fn execute(&self, global: &Global) -> Result<ExitCode, Stop> {
         let config = global.load(Overrides::store_only())?;
-        let store = open_store(&config).await?;
+        let store = open_to_read(&config).await?;
         match self {
             Self::Ls { json } => ls(&store, *json).await?,
             Self::Verify { json } => {

@@ -10,6 +10,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::clock::Clock;
 use super::execute::SHARD;
+use super::process;
 use super::spec::Host;
 use crate::config::{Config, Environment};
 use crate::deliver::Deliverer;
@@ -51,7 +52,7 @@ impl Services {
         let store = Store::open(&config.store, &|name| environment.get(name).cloned())
             .await
             .with_context(|| format!("the store {} cannot be opened", config.store.url))?;
-        let writer = new_writer(&clock)?;
+        let writer = new_writer(&clock)?.of_process(&process::name());
         let deliverer =
             Deliverer::new(store.clone(), writer.clone(), config.channels.clone(), config.routes.clone());
         let options = EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() };
@@ -66,6 +67,10 @@ impl Services {
     /// # Errors
     /// When the store cannot be used until somebody changes the configuration, its rights or its bucket.
     pub async fn check_store(&self) -> anyhow::Result<()> {
+        // Best effort: the dead one's beats are old soon.
+        if let Err(error) = heartbeat::bury(&self.store, SHARD, &process::is_gone).await {
+            tracing::debug!(error = chain(&error), "heartbeats of dead processes may be there still");
+        }
         match heartbeat::beat(&self.store, &self.writer, SHARD, self.clock.now_ms()).await {
             Err(error) if error.is_lasting() => {
                 Err(error).with_context(|| format!("the store {} cannot be used", self.store.url()))

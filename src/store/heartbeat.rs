@@ -5,13 +5,33 @@ use std::collections::BTreeMap;
 use super::key::{self, Key, Prefix};
 use super::{Store, StoreError, Writer};
 
-/// Says that this writer's loop is alive. One object per beat; the state retention clears them.
+/// Says that this writer's loop is alive, and which process it is. One object per beat; the state retention
+/// clears them.
 ///
 /// # Errors
 /// When the store cannot be written.
 pub async fn beat(store: &Store, writer: &Writer, shard: &str, now_ms: i64) -> Result<(), StoreError> {
     let key = key::heartbeat(shard, &writer.id().to_string(), now_ms);
-    store.create(&key, now_ms.to_string().into()).await.map(drop)
+    store.create(&key, writer.process().to_owned().into()).await.map(drop)
+}
+
+/// Takes back the beats of writers whose process `is_gone`: one that was killed would count as alive, and keep
+/// its successor from writing, until its last beat is old.
+///
+/// # Errors
+/// When the store cannot be listed, read or written.
+pub async fn bury(store: &Store, shard: &str, is_gone: &dyn Fn(&str) -> bool) -> Result<(), StoreError> {
+    for writer in store.folders(&Prefix::watch(shard)).await? {
+        let beats = store.list(&writer).await?;
+        let Some(newest) = beats.iter().max_by(|a, b| a.key.cmp(&b.key)) else { continue };
+        let Some(process) = store.get(&newest.key).await? else { continue };
+        if std::str::from_utf8(&process).is_ok_and(is_gone) {
+            for beat in &beats {
+                store.delete(&beat.key).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The ids of the writers with a beat in the last `fresh_ms`, oldest writer first (their ids sort by start).
@@ -116,5 +136,17 @@ mod tests {
         assert_eq!(owner(60_000).await.expect("list"), None);
         retire(&store, &old, "0").await.expect("retire");
         assert_eq!(super::owner(&store, "0", 13_000, 5000).await.expect("list"), Some(new.id().to_string()));
+    }
+
+    #[tokio::test]
+    async fn a_dead_process_keeps_nobody_waiting() {
+        let store = Store::in_memory();
+        let (dead, alive) = (Writer::new(1000, 9).of_process("a"), Writer::new(2000, 1).of_process("b"));
+        for ms in [10_000, 11_000] {
+            beat(&store, &dead, "0", ms).await.expect("beat");
+        }
+        beat(&store, &alive, "0", 11_000).await.expect("beat");
+        bury(&store, "0", &|process| process == "a").await.expect("buried");
+        assert_eq!(live(&store, "0", 12_000, 5000).await.expect("list"), [alive.id().to_string()]);
     }
 }

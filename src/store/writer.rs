@@ -11,13 +11,25 @@ use ulid::Ulid;
 pub struct Writer {
     id: Ulid,
     nonces: Arc<AtomicU64>,
+    process: Arc<str>,
 }
 
 impl Writer {
     /// `random` must differ between any two processes; its upper 48 bits are not used.
     pub fn new(now_ms: i64, random: u128) -> Self {
         let id = Ulid::from_parts(u64::try_from(now_ms).unwrap_or(0), random);
-        Self { id, nonces: Arc::new(AtomicU64::new(1)) }
+        Self { id, nonces: Arc::new(AtomicU64::new(1)), process: Arc::from("") }
+    }
+
+    /// The same writer, with the name by which others on its machine can tell whether it still runs.
+    pub fn of_process(mut self, process: &str) -> Self {
+        self.process = process.into();
+        self
+    }
+
+    /// Empty when nobody can tell.
+    pub fn process(&self) -> &str {
+        &self.process
     }
 
     pub fn id(&self) -> Ulid {

@@ -65,6 +65,10 @@ fn an_empty_store_says_how_to_start() {
     let result = run(folder.path(), &["status"]);
     assert_eq!(result.status.code(), Some(0));
     assert!(stderr(&result).contains("start with: etcd-monitor run --endpoints"), "{}", stderr(&result));
+    for looks in [&["query", "up"][..], &["jobs"], &["store", "ls"], &["store", "verify"]] {
+        assert_eq!(run(folder.path(), looks).status.code(), Some(0), "{looks:?}");
+    }
+    assert!(!folder.path().join("store").exists(), "looking makes nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -150,6 +150,10 @@ async fn sigkill_at_any_moment_loses_the_unflushed_segment_at_most() {
     let count = |alert: &str| hook.accepted().iter().filter(|body| body.contains(alert)).count();
     until("the alert whose `for` outlived the daemons", &daemon, || count("AfterAWhile") > 0).await;
     until("the last one", &daemon, || newest_ms() > stored_ms).await;
+    // The killed ones' heartbeats would keep the last one from writing for a while.
+    let beats = files_under(&folder.path().join("store/state/watch"));
+    let writers: std::collections::BTreeSet<_> = beats.iter().filter_map(|path| path.parent()).collect();
+    assert_eq!(writers.len(), 1, "{writers:?}");
     assert_eq!(daemon.terminate(Duration::from_secs(30)), Some(0));
 
     let state = folder.path().join("store/state");

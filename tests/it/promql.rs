@@ -44,9 +44,9 @@ fn number(name: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn generated_queries_give_what_prometheus_gives() {
-    let count = usize::try_from(number("ETCD_MONITOR_TEST_QUERIES", GENERATED as u64)).expect("fits");
-    let seed = number("ETCD_MONITOR_TEST_SEED", 7);
-    println!("{count} queries of ETCD_MONITOR_TEST_SEED={seed}");
+    let count = usize::try_from(number("ETCD_MONITOR_SOAK_QUERIES", GENERATED as u64)).expect("fits");
+    let seed = number("ETCD_MONITOR_SOAK_SEED", 7);
+    println!("{count} queries of ETCD_MONITOR_SOAK_SEED={seed}");
     let mut grammar = grammar::Grammar::new(seed);
     let queries: Vec<String> = (0..count).map(|_| grammar.query()).collect();
     for function in Function::ALL {

@@ -1,5 +1,5 @@
-//! Two deliverers over one store, everything decided by a seed: alerts come and go, channels and the store
-//! fail before or after the deed, processes die at any await. What must hold holds for every seed; a failing
+//! Three deliverers over one store, everything decided by a seed: alerts come and go, channels and the store
+//! fail before or after the deed, listings are old, clocks jump, processes die at any await. What must hold holds for every seed; a failing
 //! one is printed and repeats itself. `ETCD_MONITOR_SOAK_SEEDS` asks for more of them.
 
 mod faults;
@@ -24,6 +24,7 @@ use self::faults::{Faulty, Rng, Weather};
 use super::START_MS;
 
 const ALERTS: usize = 3;
+const PROCESSES: usize = 3;
 const CHANNELS: [&str; 2] = ["mail", "pager"];
 /// Steps of chaos, then of calm, with which everything must be made up for.
 const STORMY_STEPS: usize = 50;
@@ -102,6 +103,8 @@ struct World {
     processes: Vec<Deliverer>,
     /// Processes begun so far: each may send a notification once at most.
     lives: AtomicUsize,
+    /// How far each process' clock is off.
+    skew_ms: [i64; PROCESSES],
     /// Which alerts hold.
     truth: [bool; ALERTS],
     now_ms: i64,
@@ -136,10 +139,11 @@ impl World {
             rules,
             processes,
             lives,
+            skew_ms: [0; PROCESSES],
             truth: [false; ALERTS],
             now_ms: START_MS,
         };
-        world.processes = vec![world.process(), world.process()];
+        world.processes = (0..PROCESSES).map(|_| world.process()).collect();
         world
     }
 
@@ -177,11 +181,12 @@ impl World {
     async fn live(&self, n: usize, polls: Option<usize>) -> bool {
         let (evaluation, scope) = self.evaluation();
         let process = &self.processes[n];
+        let now_ms = self.now_ms + self.skew_ms[n];
         let work = async {
             let seen = Completeness::default();
-            process.commit(&self.rules, &evaluation, &seen, &scope, self.now_ms).await;
+            process.commit(&self.rules, &evaluation, &seen, &scope, now_ms).await;
             // The loop's sweep and the job's.
-            tokio::join!(process.sweep(self.now_ms), process.sweep(self.now_ms));
+            tokio::join!(process.sweep(now_ms), process.sweep(now_ms));
         };
         let mut work = pin!(work);
         let mut left = polls;
@@ -198,13 +203,15 @@ impl World {
     async fn step(&mut self, crashes: bool) {
         self.now_ms += 1_000 + i64::try_from(self.rng.below(59_000)).expect("small");
         let mut dies_after = || (crashes && self.rng.below(4) == 0).then(|| self.rng.below(60));
-        let (first, second) = (dies_after(), dies_after());
-        let lived = match self.rng.below(3) {
-            0 => (self.live(0, first).await, true),
-            1 => (true, self.live(1, second).await),
-            _ => tokio::join!(self.live(0, first), self.live(1, second)),
-        };
-        for (n, lived) in [(0, lived.0), (1, lived.1)] {
+        let dies: Vec<Option<usize>> = (0..PROCESSES).map(|_| dies_after()).collect();
+        let mask = 1 + self.rng.below((1 << PROCESSES) - 1);
+        let acting = (0..PROCESSES).filter(|n| mask >> n & 1 == 1);
+        let this = &*self;
+        let lived = acting.map(|n| {
+            let dies = dies[n];
+            async move { (n, this.live(n, dies).await) }
+        });
+        for (n, lived) in futures::future::join_all(lived).await {
             if !lived {
                 self.processes[n] = self.process();
             }
@@ -313,7 +320,7 @@ enum Trouble {
     None,
     Channels,
     ChannelsAndStore,
-    /// Outages of the store and processes that die, too.
+    /// Outages of the store, old listings, clocks that jump and processes that die, too.
     Everything,
 }
 
@@ -329,9 +336,17 @@ async fn story(seed: u64) {
             Trouble::Everything => (10, world.rng.below(5) == 0),
         };
         world.weather.set(percent, out);
+        world.weather.set_stale(trouble == Trouble::Everything);
+        if trouble == Trouble::Everything && world.rng.below(8) == 0 {
+            let (whose, far) =
+                (world.rng.below(PROCESSES), i64::try_from(world.rng.below(180)).expect("small"));
+            world.skew_ms[whose] = (far - 90) * 1000;
+        }
         world.step(trouble == Trouble::Everything).await;
     }
     world.weather.set(0, false);
+    world.weather.set_stale(false);
+    world.skew_ms = [0; PROCESSES];
     world.channels.values().for_each(|channel| channel.set(Mood::Works));
     for _ in 0..CALM_STEPS {
         world.step(false).await;
@@ -341,7 +356,7 @@ async fn story(seed: u64) {
 
 #[test]
 fn whatever_fails_nothing_that_fired_stays_untold() {
-    let seeds: u64 = std::env::var("ETCD_MONITOR_SOAK_SEEDS").map_or(60, |n| n.parse().expect("a number"));
+    let seeds: u64 = std::env::var("ETCD_MONITOR_SOAK_SEEDS").map_or(300, |n| n.parse().expect("a number"));
     for seed in 1..=seeds {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -1,5 +1,6 @@
 //! The store of the simulation: in memory, failing as the weather has it, by a seed.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -41,6 +42,7 @@ impl Rng {
 pub struct Weather {
     percent: AtomicU64,
     out: AtomicBool,
+    stale: AtomicBool,
 }
 
 impl Weather {
@@ -49,6 +51,11 @@ impl Weather {
         self.percent.store(percent, Ordering::Relaxed);
         self.out.store(out, Ordering::Relaxed);
     }
+
+    /// Listings may lack what was written last.
+    pub fn set_stale(&self, stale: bool) {
+        self.stale.store(stale, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -56,7 +63,12 @@ pub struct Faulty {
     inner: InMemory,
     weather: Arc<Weather>,
     rng: Mutex<Rng>,
+    /// The newest objects, the newest last.
+    recent: Mutex<VecDeque<Path>>,
 }
+
+/// How many of the newest objects a stale listing may lack.
+const RECENT: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fate {
@@ -67,7 +79,7 @@ enum Fate {
 
 impl Faulty {
     pub fn new(seed: u64, weather: Arc<Weather>) -> Self {
-        Self { inner: InMemory::new(), weather, rng: Mutex::new(Rng::new(seed)) }
+        Self { inner: InMemory::new(), weather, rng: Mutex::new(Rng::new(seed)), recent: Mutex::default() }
     }
 
     fn below(&self, end: usize) -> usize {
@@ -80,6 +92,25 @@ impl Faulty {
             tokio::task::yield_now().await;
         }
         self.fate_now()
+    }
+
+    async fn put(&self, path: &Path, body: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let done = self.inner.put_opts(path, body, options).await?;
+        let mut recent = self.recent.lock().expect("no panic");
+        recent.push_back(path.clone());
+        if recent.len() > RECENT {
+            recent.pop_front();
+        }
+        Ok(done)
+    }
+
+    /// What the next listing lacks.
+    fn unseen(&self) -> Vec<Path> {
+        if !self.weather.stale.load(Ordering::Relaxed) || self.below(4) > 0 {
+            return Vec::new();
+        }
+        let lacks = 1 + self.below(RECENT);
+        self.recent.lock().expect("no panic").iter().rev().take(lacks).cloned().collect()
     }
 
     fn fate_now(&self) -> Fate {
@@ -109,10 +140,10 @@ fn failure() -> Error {
 impl ObjectStore for Faulty {
     async fn put_opts(&self, path: &Path, body: PutPayload, options: PutOptions) -> Result<PutResult> {
         match self.fate().await {
-            Fate::Fine => self.inner.put_opts(path, body, options).await,
+            Fate::Fine => self.put(path, body, options).await,
             Fate::FailsBefore => Err(failure()),
             Fate::FailsAfter => {
-                self.inner.put_opts(path, body, options).await?;
+                self.put(path, body, options).await?;
                 tokio::task::yield_now().await;
                 Err(failure())
             }
@@ -141,7 +172,10 @@ impl ObjectStore for Faulty {
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         // Here and not in the stream, which cannot borrow.
         let fate = self.fate_now();
+        let unseen = self.unseen();
         let listed = self.inner.list(prefix);
+        let listed =
+            listed.try_filter(move |entry| futures::future::ready(!unseen.contains(&entry.location)));
         futures::stream::once(async move {
             tokio::task::yield_now().await;
             if fate == Fate::Fine { Ok(listed) } else { Err(failure()) }
