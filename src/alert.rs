@@ -1,7 +1,8 @@
 //! Incidents and the groups that people are told about. Pure: no I/O, no clock, no configuration file.
 //!
 //! Owns: the transitions of an incident ([`incident`]), which channels hear of it and together with what
-//! ([`route`]), what keeps silent because something worse says it already ([`inhibit`]), the outbox
+//! ([`route`]), what keeps silent because something worse says it already ([`inhibit`]) or a person wants it
+//! so ([`silence`], [`mute`]), the outbox
 //! ([`group`]) and the events that transitions leave behind.
 //! Refuses: sending, storing, evaluating expressions. `deliver` commits what is decided here.
 //!
@@ -13,11 +14,15 @@ pub mod group;
 pub mod incident;
 mod inhibit;
 mod matchers;
+mod mute;
 mod route;
+mod silence;
 
 pub use event::event_of;
 pub use group::{Group, Kind, Notification};
 pub use incident::Observation;
 pub use inhibit::InhibitRule;
 pub use matchers::{MatchersError, parse_matcher};
+pub use mute::{IntervalConfig, IntervalError, TimeIntervalConfig, TimesConfig};
 pub use route::{AlertConfig, AlertConfigError, Route, RouteConfig, Routes};
+pub use silence::{Silence, SilenceError, Silences};

@@ -1,6 +1,8 @@
 //! The command line: one file per subcommand. Only this module prints.
 
+mod ack;
 mod alert;
+mod alerts;
 mod check;
 mod completions;
 mod config;
@@ -14,6 +16,7 @@ mod query;
 mod report;
 mod run;
 mod serve;
+mod silence;
 mod status;
 mod store;
 
@@ -25,6 +28,7 @@ use clap::{Args, Parser, Subcommand};
 use object_store::memory::InMemory;
 
 use crate::config::{Config, ConfigErrors, Overrides};
+use crate::deliver::Person;
 use crate::run::exit_code::Exit;
 use crate::store::Store;
 
@@ -70,6 +74,24 @@ pub enum Command {
     /// Show clusters, members, active incidents and how old the data is
     #[command(after_help = help::STATUS)]
     Status(status::Status),
+    /// List active incidents, or all that the store knows
+    #[command(after_help = help::ALERTS)]
+    Alerts(alerts::Alerts),
+    /// Take an incident on: it is not repeated any more
+    #[command(after_help = help::ACK)]
+    Ack(ack::Ack),
+    /// Give an acknowledged incident back
+    #[command(after_help = help::UNACK)]
+    Unack(ack::Ack),
+    /// Keep what fits some matchers from being told for a time
+    #[command(subcommand, after_help = help::SILENCE)]
+    Silence(silence::SilenceCommand),
+    /// Keep one incident from being told for a time
+    #[command(after_help = help::SNOOZE)]
+    Snooze(silence::Snooze),
+    /// Begin or end the maintenance of a cluster: nothing of it is told
+    #[command(subcommand, after_help = help::MAINTENANCE)]
+    Maintenance(silence::MaintenanceCommand),
     /// Evaluate a PromQL expression over the stored samples
     #[command(after_help = help::QUERY)]
     Query(query::Query),
@@ -157,6 +179,12 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Jobs(jobs) => jobs.execute(&global).await,
             Command::Check(check) => check.execute(&global).await,
             Command::Status(status) => status.execute(&global).await,
+            Command::Alerts(alerts) => alerts.execute(&global).await,
+            Command::Ack(ack) => ack.execute(&global, Person::Acknowledges).await,
+            Command::Unack(ack) => ack.execute(&global, Person::GivesBack).await,
+            Command::Silence(silence) => silence.execute(&global).await,
+            Command::Snooze(snooze) => snooze.execute(&global).await,
+            Command::Maintenance(maintenance) => maintenance.execute(&global).await,
             Command::Query(query) => query.execute(&global).await,
             Command::Report(report) => report.execute(&global).await,
             Command::Serve(serve) => serve.execute(&global).await,

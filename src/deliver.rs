@@ -23,6 +23,7 @@ mod http;
 mod mail;
 mod message;
 mod receipts;
+mod silences;
 mod sweep;
 mod trial;
 mod unsaved;
@@ -32,15 +33,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use channel::{Channel, Reference, SendError};
 pub use channels::ChannelConfig;
-pub use commit::Committed;
+pub use commit::{Committed, Person};
 pub use config::{ChannelError, open};
 pub use dead_man::{DeadMan, DeadManConfig};
 pub use message::{Message, payload};
 pub use receipts::{Receipt, ReceiptOutcome};
+pub use silences::{expire_silence, put_silence, read_silences};
 pub use sweep::{Failure, SweepReport};
 pub use trial::Trial;
 
-use crate::alert::{Group, Routes};
+use crate::alert::{Group, Routes, Silences};
 use crate::model::Incident;
 use crate::store::{Store, Writer};
 use breaker::Breaker;
@@ -51,6 +53,8 @@ use unsaved::{Settled, Unsaved};
 pub enum DeliverError {
     #[error("{what} {key}")]
     Store { what: &'static str, key: String, source: crate::store::StoreError },
+    #[error("silence {id}: other writers kept winning; try again")]
+    SilenceContended { id: String },
     #[error("incident {fingerprint}: other writers kept winning; the next evaluation tries again")]
     Contended { fingerprint: String },
 }
@@ -69,6 +73,8 @@ pub struct Deliverer {
     known: Mutex<Option<BTreeMap<String, (u64, Incident)>>>,
     /// The newest state of every group, as last read: what is told of while the store cannot be read.
     known_groups: Mutex<BTreeMap<String, Group>>,
+    /// The silences as last read.
+    known_silences: Mutex<Arc<Silences>>,
     unsaved: Mutex<Unsaved>,
     saving: tokio::sync::Mutex<()>,
     settled: Mutex<Settled>,
@@ -93,6 +99,7 @@ impl Deliverer {
             breakers: Mutex::default(),
             known: Mutex::default(),
             known_groups: Mutex::default(),
+            known_silences: Mutex::default(),
             unsaved: Mutex::default(),
             saving: tokio::sync::Mutex::default(),
             settled: Mutex::default(),

@@ -17,7 +17,7 @@ pub mod site_server;
 mod spec;
 pub mod telemetry;
 
-pub use context::{Context, Services};
+pub use context::{Context, Services, new_writer};
 pub use execute::{Executed, SHARD, execute, execute_within};
 pub use signal::shutdown_signal;
 pub use spec::{CatchUp, Host, JobFuture, JobSpec, Summary, When};

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use crate::alert::{Silence, Silences};
 use crate::model::{ClusterName, Incident, ReadingRow, Series};
 use crate::promql::{self, EvalOptions, EvalRange, Expr};
 use crate::report::{ClusterInput, Input, Panel, day_states, panels};
@@ -71,7 +72,7 @@ impl Survey<'_> {
             let older = (now_ms - READING_REACH_MS, now_ms - YOUNG_MS);
             recent.extend(readings::latest(self.store, older.0, older.1).await?);
         }
-        let incidents = self.incidents().await?;
+        let incidents = self.incidents(now_ms).await?;
         let mut input = self.of(&newest(&recent), &incidents, now_ms);
         for cluster in &mut input.clusters {
             let first = recent.iter().filter(|row| row.cluster == cluster.name).map(|row| row.ts_ms).min();
@@ -81,13 +82,19 @@ impl Survey<'_> {
         Ok(input)
     }
 
-    /// The newest state of every incident.
+    /// The newest state of every incident, with the silences of `now_ms`.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn incidents(&self) -> Result<Vec<Incident>, SurveyError> {
+    pub async fn incidents(&self, now_ms: i64) -> Result<Vec<Incident>, SurveyError> {
         let incidents = sequence::all_latest::<Incident>(self.store, &Prefix::incidents()).await?;
-        Ok(incidents.into_iter().map(|(_, _, incident)| incident).collect())
+        let silences = sequence::all_latest::<Silence>(self.store, &Prefix::silences()).await?;
+        let silences = Silences::new(silences.into_iter().map(|(_, _, silence)| silence));
+        let mark = |incident: Incident| {
+            let by = silences.silencer(&incident.labels, now_ms).filter(|_| incident.state.is_active());
+            Incident { silenced_by: by.map(|silence| silence.id.clone()), ..incident }
+        };
+        Ok(incidents.into_iter().map(|(_, _, incident)| mark(incident)).collect())
     }
 
     /// What `rows`, the newest of each cluster, and `incidents` say.

@@ -7,7 +7,8 @@ use ring::digest;
 use serde::{Deserialize, Serialize};
 
 use super::inhibit::{InhibitRule, inhibitor};
-use super::route::Route;
+use super::route::{Level, Route};
+use super::silence::Silences;
 use crate::model::{Incident, IncidentState, Labels, Severity};
 
 /// Why a notification is sent.
@@ -36,6 +37,9 @@ pub struct Told {
     pub episode: u64,
     /// Set once its end was told, too; ms since the epoch.
     pub resolved_ms: Option<i64>,
+    /// When its beginning was told; ms since the epoch.
+    #[serde(default)]
+    pub told_ms: i64,
 }
 
 /// One state of one group.
@@ -55,6 +59,9 @@ pub struct Group {
     pub notifications: Vec<Notification>,
     /// Tried in order when a critical notification cannot be given to its channel.
     pub failover: Vec<String>,
+    /// How many levels of the route's escalation this story has reached.
+    #[serde(default)]
+    pub level: usize,
     /// By fingerprint.
     pub told: BTreeMap<String, Told>,
     /// When this state was entered, ms since the epoch.
@@ -80,45 +87,67 @@ impl Group {
 /// How long a told end is remembered, against readers that see an older state of the incident.
 const REMEMBER_MS: i64 = 7 * 86_400_000;
 
+/// What may keep an incident from being told.
+#[derive(Debug, Clone, Copy)]
+pub struct Quiet<'a> {
+    pub inhibit: &'a [InhibitRule],
+    pub silences: &'a Silences,
+}
+
 /// The next state of a group, or `None` when nobody has to be told anything now.
 ///
 /// `members` are the newest states of the group's incidents, `all` those of every incident (they may
 /// inhibit). Told is each episode's beginning and each told episode's end, once; an incident that resolved
 /// before it was told is never mentioned. Critical news does not wait for `group-wait` or `group-interval`.
+/// What is silenced is not told: its end neither, until the silence is over. What still fires when a silence
+/// ends is told again. While the route is muted everything waits. A level of escalation is told to its own
+/// channels alone, and then hears all the rest.
 pub fn step<'a>(
     previous: Option<&Group>,
     route: &Route,
     members: &'a [&'a Incident],
     all: &[&Incident],
-    inhibit: &[InhibitRule],
+    quiet: Quiet<'_>,
     now_ms: i64,
 ) -> Option<Group> {
-    let first = members.first()?;
+    let first = members.first().filter(|_| !route.is_muted(now_ms))?;
     let told = |incident: &Incident| previous.and_then(|group| group.told.get(&incident.fingerprint));
     let is_new = |incident: &Incident| {
         incident.state.is_active() && told(incident).is_none_or(|told| told.episode < incident.episode)
     };
-    let speaks = |incident: &Incident| inhibitor(incident, all.iter().copied(), inhibit).is_none();
+    let silenced = |incident: &Incident| quiet.silences.silencer(&incident.labels, now_ms).is_some();
+    let speaks = |incident: &Incident| {
+        !silenced(incident) && inhibitor(incident, all.iter().copied(), quiet.inhibit).is_none()
+    };
     let is_told = |incident: &Incident| {
         told(incident).is_some_and(|told| told.episode == incident.episode && told.resolved_ms.is_none())
     };
 
     let fresh: Vec<&Incident> = members.iter().copied().filter(|i| is_new(i) && speaks(i)).collect();
     let ended: Vec<&Incident> =
-        members.iter().copied().filter(|i| !i.state.is_active() && is_told(i)).collect();
+        members.iter().copied().filter(|i| !i.state.is_active() && is_told(i) && !silenced(i)).collect();
     let lasting: Vec<&Incident> =
         members.iter().copied().filter(|i| i.state.is_active() && is_told(i)).collect();
 
     let since_ms = previous.map(|group| now_ms.saturating_sub(group.changed_ms));
+    let is_open = previous.is_some_and(|group| group.firing().next().is_some());
+    let mut level = previous.filter(|_| is_open).map_or(0, |group| group.level);
+    let mut channels = channels_of(route, level);
     let kind = if fresh.is_empty() && ended.is_empty() {
-        let loud = lasting.iter().any(|i| i.state != IncidentState::Acked && speaks(i));
-        (loud && since_ms >= Some(route.repeat_interval_ms)).then_some(Kind::Repeat)?
+        let loud: Vec<&Incident> =
+            lasting.iter().copied().filter(|i| i.state != IncidentState::Acked && speaks(i)).collect();
+        if let Some(next) = escalates(previous?, route, &loud, level, now_ms) {
+            level = level.saturating_add(1);
+            channels.clone_from(&next.channels);
+        } else if !is_repeated(previous?, route, &loud, quiet.silences, now_ms) {
+            return None;
+        }
+        Kind::Repeat
     } else if fresh.is_empty() && lasting.is_empty() {
         Kind::Resolved
     } else {
         Kind::Firing
     };
-    let is_open = previous.is_some_and(|group| group.firing().next().is_some());
     let urgent = fresh.iter().any(|incident| incident.severity == Severity::Critical);
     if kind != Kind::Repeat && !urgent && !is_due(route, &fresh, since_ms, is_open, now_ms) {
         return None;
@@ -129,16 +158,17 @@ pub fn step<'a>(
     let mut told = remembered(previous, now_ms);
     for incident in &incidents {
         let resolved_ms = (!incident.state.is_active()).then_some(now_ms);
-        told.insert(incident.fingerprint.clone(), Told { episode: incident.episode, resolved_ms });
+        let before = told.get(&incident.fingerprint).filter(|told| told.episode == incident.episode);
+        let told_ms = before.map_or(now_ms, |told| told.told_ms);
+        told.insert(incident.fingerprint.clone(), Told { episode: incident.episode, resolved_ms, told_ms });
     }
     let key = route.group_key(first);
     let idempotency_key = format!("{}-{number}", short_hash(&key));
-    let silent = kind == Kind::Resolved && !route.send_resolved;
-    let channels = if silent { &[] } else { route.channels.as_slice() };
-    let notifications = channels
-        .iter()
-        .map(|channel| Notification { channel: channel.clone(), idempotency_key: idempotency_key.clone() })
-        .collect();
+    if kind == Kind::Resolved && !route.send_resolved {
+        channels.clear();
+    }
+    let notify = |channel| Notification { channel, idempotency_key: idempotency_key.clone() };
+    let notifications = channels.into_iter().map(notify).collect();
     Some(Group {
         key,
         number,
@@ -149,9 +179,40 @@ pub fn step<'a>(
         incidents,
         notifications,
         failover: route.failover.clone(),
+        level,
         told,
         changed_ms: now_ms,
     })
+}
+
+/// The level that is due: somebody was told of one of these incidents for its time, and nobody took it on.
+fn escalates<'a>(
+    group: &Group,
+    route: &'a Route,
+    loud: &[&Incident],
+    level: usize,
+    now_ms: i64,
+) -> Option<&'a Level> {
+    let told = loud.iter().filter_map(|incident| group.told.get(&incident.fingerprint));
+    let unheeded_ms = told.map(|told| now_ms.saturating_sub(told.told_ms)).max()?;
+    route.escalation.get(level).filter(|next| unheeded_ms >= next.after_ms)
+}
+
+/// Whether these incidents are told again: the repeat interval or a silence of one of them is over.
+fn is_repeated(group: &Group, route: &Route, loud: &[&Incident], silences: &Silences, now_ms: i64) -> bool {
+    let is_due = now_ms.saturating_sub(group.changed_ms) >= route.repeat_interval_ms;
+    loud.iter().any(|i| is_due || silences.lifted_since(&i.labels, group.changed_ms, now_ms))
+}
+
+/// The channels of a story that has reached `level`, each once.
+fn channels_of(route: &Route, level: usize) -> Vec<String> {
+    let mut channels = route.channels.clone();
+    for channel in route.escalation.iter().take(level).flat_map(|level| &level.channels) {
+        if !channels.contains(channel) {
+            channels.push(channel.clone());
+        }
+    }
+    channels
 }
 
 /// Whether the group may speak again. A clock that went backwards makes it speak rather than be silent:

@@ -17,6 +17,8 @@ pub enum Observation<'a> {
     Removed(String),
     /// A person took it on; who.
     Acknowledged(String),
+    /// A person gave it back; who.
+    GivenBack(String),
 }
 
 /// Evaluations of several writers may reach the store in another order than they were made. One that is
@@ -55,6 +57,8 @@ pub fn step(previous: Option<&Incident>, observation: &Observation<'_>, now_ms: 
         }
         (Some(incident), Observation::Acknowledged(who)) => (incident.state != Acked)
             .then(|| changed(incident, Acked, Some(&format!("acknowledged by {who}")), now_ms)),
+        (Some(incident), Observation::GivenBack(who)) => (incident.state == Acked)
+            .then(|| changed(incident, Firing, Some(&format!("given back by {who}")), now_ms)),
     }
 }
 
@@ -78,6 +82,7 @@ fn fired(finding: &Finding, episode: u64, now_ms: i64) -> Incident {
         fired_ms: now_ms,
         changed_ms: now_ms,
         reason: None,
+        silenced_by: None,
     }
 }
 

@@ -32,10 +32,28 @@ pub fn parse_matcher(text: &str) -> Result<Matcher, MatchersError> {
         return Err(syntax());
     }
     let value = match value.strip_prefix('"') {
-        Some(quoted) => quoted.strip_suffix('"').ok_or_else(syntax)?,
-        None => value,
+        Some(quoted) => unescaped(quoted).ok_or_else(syntax)?,
+        None => value.to_owned(),
     };
-    Ok(Matcher::new(name, op, value)?)
+    Ok(Matcher::new(name, op, &value)?)
+}
+
+/// The text up to the closing quote, which must be its end. As Alertmanager reads it: `\n`, `\"` and
+/// `\\` are escapes, any other backslash is itself, so that regular expressions need no second one.
+fn unescaped(quoted: &str) -> Option<String> {
+    let (mut text, mut rest) = (String::new(), quoted.chars());
+    while let Some(next) = rest.next() {
+        match next {
+            '"' => return rest.next().is_none().then_some(text),
+            '\\' => match rest.next()? {
+                'n' => text.push('\n'),
+                same @ ('"' | '\\') => text.push(same),
+                other => text.extend(['\\', other]),
+            },
+            other => text.push(other),
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -51,6 +69,8 @@ mod tests {
             ("a=~\"x|y\"", "a", MatchOp::Regex, "x|y"),
             ("a!~x", "a", MatchOp::NotRegex, "x"),
             ("a=", "a", MatchOp::Equal, ""),
+            (r#"a="say \"hi\" \\""#, "a", MatchOp::Equal, r#"say "hi" \"#),
+            (r#"a=~"\d+\.x""#, "a", MatchOp::Regex, r"\d+\.x"),
         ] {
             let matcher = parse_matcher(text).expect(text);
             assert_eq!(
@@ -59,7 +79,7 @@ mod tests {
                 "{text}"
             );
         }
-        for bad in ["", "critical", "=x", "a!b", "1a=b", "a-b=c", "a=\"b", "a=~("] {
+        for bad in ["", "critical", "=x", "a!b", "1a=b", "a-b=c", "a=\"b", "a=\"b\"c\"", "a=~("] {
             assert!(parse_matcher(bad).is_err(), "{bad}");
         }
     }

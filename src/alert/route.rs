@@ -1,10 +1,12 @@
 //! Routes: which incidents are told together, to which channels, and how often.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::inhibit::{InhibitConfig, InhibitRule};
+use super::mute::{Interval, IntervalError, TimeIntervalConfig};
 use super::{MatchersError, parse_matcher};
 use crate::model::unit::ConfigDuration;
 use crate::model::{Incident, Labels, Matcher};
@@ -17,6 +19,8 @@ pub struct AlertConfig {
     pub route: Vec<RouteConfig>,
     /// What would be a warning about the ways to people is an error.
     pub production: bool,
+    /// Times that routes name.
+    pub time_interval: Vec<TimeIntervalConfig>,
     /// In addition to the shipped ones.
     pub inhibit: Vec<InhibitConfig>,
 }
@@ -46,11 +50,30 @@ pub struct RouteConfig {
     /// After how long an unchanged group that still fires is told again.
     #[serde(default = "default_repeat_interval")]
     pub repeat_interval: ConfigDuration,
+    /// Names of time intervals in which nobody is told; what still fires afterwards is told then.
+    #[serde(default)]
+    pub mute_time_intervals: Vec<String>,
+    /// Names of time intervals outside of which nobody is told.
+    #[serde(default)]
+    pub active_time_intervals: Vec<String>,
+    /// Who is told in addition while nobody acknowledges, level by level.
+    #[serde(default)]
+    pub escalation: Vec<EscalationConfig>,
     #[serde(default = "default_send_resolved")]
     pub send_resolved: bool,
     /// Whether later routes get the incident, too.
     #[serde(default, rename = "continue")]
     pub continues: bool,
+}
+
+/// One level of `escalation`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct EscalationConfig {
+    /// How long an incident was told and not acknowledged; longer than the level before.
+    pub after: ConfigDuration,
+    /// Told in addition from then on, until the group's story ends.
+    pub channels: Vec<String>,
 }
 
 fn default_group_by() -> Vec<String> {
@@ -84,6 +107,9 @@ impl RouteConfig {
             group_wait: default_group_wait(),
             group_interval: default_group_interval(),
             repeat_interval: default_repeat_interval(),
+            mute_time_intervals: Vec::new(),
+            active_time_intervals: Vec::new(),
+            escalation: Vec::new(),
             send_resolved: default_send_resolved(),
             continues: false,
         }
@@ -99,6 +125,14 @@ pub enum AlertConfigError {
     Inhibit { at: usize, source: MatchersError },
     #[error("alert.route[{at}] names the channel {channel:?}; {known}")]
     UnknownChannel { at: usize, channel: String, known: String },
+    #[error(
+        "alert.route[{at}].escalation: each level names channels and has a longer `after` than the one before"
+    )]
+    Escalation { at: usize },
+    #[error("alert.route[{at}] names the time interval {name:?}; add [[alert.time-interval]] with that name")]
+    UnknownInterval { at: usize, name: String },
+    #[error("alert.time-interval {name:?}: {source}")]
+    Interval { at: usize, name: String, source: IntervalError },
     #[error("alert.route[{at}].channels is empty; name at least one channel")]
     NoChannel { at: usize },
 }
@@ -107,9 +141,12 @@ impl AlertConfigError {
     /// The array in the section, and the element of it.
     pub fn place(&self) -> (&'static str, usize) {
         match self {
-            Self::Matcher { at, .. } | Self::UnknownChannel { at, .. } | Self::NoChannel { at } => {
-                ("route", *at)
-            }
+            Self::Matcher { at, .. }
+            | Self::UnknownChannel { at, .. }
+            | Self::Escalation { at }
+            | Self::UnknownInterval { at, .. }
+            | Self::NoChannel { at } => ("route", *at),
+            Self::Interval { at, .. } => ("time-interval", *at),
             Self::Inhibit { at, .. } => ("inhibit", *at),
         }
     }
@@ -125,13 +162,30 @@ pub struct Route {
     pub(super) group_wait_ms: i64,
     pub(super) group_interval_ms: i64,
     pub(super) repeat_interval_ms: i64,
+    mute: Vec<Interval>,
+    /// `None`: always.
+    active: Option<Vec<Interval>>,
+    pub(super) escalation: Vec<Level>,
     pub(super) send_resolved: bool,
     continues: bool,
+}
+
+/// One level of escalation.
+#[derive(Debug, Clone)]
+pub(super) struct Level {
+    pub after_ms: i64,
+    pub channels: Vec<String>,
 }
 
 impl Route {
     fn fits(&self, labels: &Labels) -> bool {
         self.matchers.iter().all(|matcher| matcher.matches(labels))
+    }
+
+    /// Whether nobody is told at this instant.
+    pub fn is_muted(&self, now_ms: i64) -> bool {
+        let within = |intervals: &[Interval]| intervals.iter().any(|interval| interval.contains(now_ms));
+        within(&self.mute) || self.active.as_ref().is_some_and(|active| !within(active))
     }
 
     /// The labels that an incident's group has in common.
@@ -145,6 +199,12 @@ impl Route {
     pub fn group_key(&self, incident: &Incident) -> String {
         let matchers: Vec<String> = self.matchers.iter().map(ToString::to_string).collect();
         format!("{{{}}}:{{{}}}", matchers.join(","), self.group_labels(incident).canonical())
+    }
+}
+
+impl Level {
+    fn of(config: &EscalationConfig) -> Self {
+        Self { after_ms: as_ms(config.after), channels: config.channels.clone() }
     }
 }
 
@@ -163,10 +223,12 @@ impl Routes {
     pub fn new(config: &AlertConfig, channels: &[String]) -> Result<Self, Vec<AlertConfigError>> {
         let mut errors = Vec::new();
         let mut routes = Vec::new();
+        let intervals = intervals_of(&config.time_interval, &mut errors);
         let fallback = [RouteConfig::to(channels.to_vec())];
         let configs = if config.route.is_empty() { fallback.as_slice() } else { config.route.as_slice() };
         for (at, route) in configs.iter().enumerate() {
-            for channel in route.channels.iter().chain(&route.failover) {
+            let escalated = route.escalation.iter().flat_map(|level| &level.channels);
+            for channel in route.channels.iter().chain(&route.failover).chain(escalated) {
                 if !channels.contains(channel) {
                     let known = match channels {
                         [] => "no channel is configured: add [channel.<name>]".to_owned(),
@@ -178,6 +240,10 @@ impl Routes {
             }
             if route.channels.is_empty() && !config.route.is_empty() {
                 errors.push(AlertConfigError::NoChannel { at });
+            }
+            let rises = route.escalation.is_sorted_by(|before, level| before.after.0 < level.after.0);
+            if !rises || route.escalation.iter().any(|level| level.channels.is_empty()) {
+                errors.push(AlertConfigError::Escalation { at });
             }
             let parsed: Vec<_> = route.matchers.iter().map(|text| parse_matcher(text)).collect();
             let mut matchers = Vec::new();
@@ -195,6 +261,10 @@ impl Routes {
                 group_wait_ms: as_ms(route.group_wait),
                 group_interval_ms: as_ms(route.group_interval),
                 repeat_interval_ms: as_ms(route.repeat_interval),
+                mute: named(&intervals, &route.mute_time_intervals, at, &mut errors),
+                active: (!route.active_time_intervals.is_empty())
+                    .then(|| named(&intervals, &route.active_time_intervals, at, &mut errors)),
+                escalation: route.escalation.iter().map(Level::of).collect(),
                 send_resolved: route.send_resolved,
                 continues: route.continues,
             });
@@ -242,6 +312,40 @@ impl Routes {
             _ => Vec::new(),
         }
     }
+}
+
+type Intervals<'a> = BTreeMap<&'a str, Vec<Interval>>;
+
+fn intervals_of<'a>(configs: &'a [TimeIntervalConfig], errors: &mut Vec<AlertConfigError>) -> Intervals<'a> {
+    let mut intervals = Intervals::new();
+    for (at, config) in configs.iter().enumerate() {
+        let of_name = intervals.entry(config.name.as_str()).or_default();
+        for interval in &config.intervals {
+            match Interval::new(interval) {
+                Ok(interval) => of_name.push(interval),
+                Err(source) => {
+                    errors.push(AlertConfigError::Interval { at, name: config.name.clone(), source });
+                }
+            }
+        }
+    }
+    intervals
+}
+
+fn named(
+    intervals: &Intervals<'_>,
+    names: &[String],
+    at: usize,
+    errors: &mut Vec<AlertConfigError>,
+) -> Vec<Interval> {
+    let mut found = Vec::new();
+    for name in names {
+        match intervals.get(name.as_str()) {
+            Some(of_name) => found.extend(of_name.iter().cloned()),
+            None => errors.push(AlertConfigError::UnknownInterval { at, name: name.clone() }),
+        }
+    }
+    found
 }
 
 fn as_ms(duration: ConfigDuration) -> i64 {
@@ -293,14 +397,17 @@ mod tests {
             channels = ["nope"]
             [[route]]
             channels = []
+            [[route]]
+            channels = ["mail"]
+            escalation = [{ after = "10m", channels = ["mail"] }, { after = "5m", channels = ["mail"] }]
             [[inhibit]]
             source = ["a=~("]
             target = []
             "#,
         );
-        let errors = Routes::new(&config, &["mail".to_owned()]).expect_err("four errors");
+        let errors = Routes::new(&config, &["mail".to_owned()]).expect_err("five errors");
         let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        assert_eq!(text.len(), 4, "{text:?}");
+        assert_eq!(text.len(), 5, "{text:?}");
         assert!(text[0].contains("\"nope\"") && text[0].contains("mail"), "{text:?}");
     }
 

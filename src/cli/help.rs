@@ -78,6 +78,70 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
 Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*.";
 
+pub const ALERTS: &str = "\
+Examples:
+  etcd-monitor alerts
+  etcd-monitor alerts --cluster prod-eu-1 --severity critical
+  etcd-monitor alerts --history --since 7d --csv > incidents.csv
+
+The short id in the first column is what ack, unack and snooze take. Silenced incidents are listed, too.
+
+Exit codes: 0 done (also without incidents), 1 failed, 2 wrong usage or configuration.";
+
+pub const ACK: &str = "\
+Examples:
+  etcd-monitor ack 3f2a9c01
+  etcd-monitor ack 3f2a9c01 --comment 'replacing the disk'
+
+The end of an acknowledged incident is told all the same.
+
+Exit codes: 0 done, 1 failed, 2 no single active incident has that id, or wrong usage.";
+
+pub const UNACK: &str = "\
+Examples:
+  etcd-monitor unack 3f2a9c01
+
+It fires again, and is repeated when its route's repeat-interval is over.
+
+Exit codes: 0 done, 1 failed, 2 no single active incident has that id, or wrong usage.";
+
+pub const SILENCE: &str = "\
+Examples:
+  etcd-monitor silence ls
+  etcd-monitor silence add --help
+  etcd-monitor silence expire 1c0ffee1
+
+Silenced incidents stay visible on the site, in status and in alerts. What still fires when a silence ends is told.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, matcher or configuration.";
+
+pub const SILENCE_ADD: &str = "\
+Examples:
+  etcd-monitor silence add EtcdMemberDown 'cluster=~\"prod-.*\"' --for 2h --comment 'rolling restart'
+
+Prints the id of the silence.";
+
+pub const SNOOZE: &str = "\
+Examples:
+  etcd-monitor snooze 3f2a9c01 --for 1h
+
+Prints the id of the silence, for: etcd-monitor silence expire ID.
+
+Exit codes: 0 done, 1 failed, 2 no single active incident has that id, or wrong usage.";
+
+pub const MAINTENANCE: &str = "\
+Examples:
+  etcd-monitor maintenance start --help
+  etcd-monitor maintenance end prod-eu-1
+
+A maintenance is the silence cluster=NAME; `silence ls` lists it.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, or there is no maintenance to end.";
+
+pub const MAINTENANCE_START: &str = "\
+Examples:
+  etcd-monitor maintenance start prod-eu-1 --for 1h --comment 'upgrade to 3.5.17'";
+
 pub const QUERY: &str = "\
 Examples:
   etcd-monitor query 'etcd_server_has_leader'

@@ -127,7 +127,7 @@ fn incident_cells(incident: &Incident, now_ms: i64) -> Vec<String> {
         incident.severity.to_string(),
         incident.alert.clone(),
         incident.labels.get("instance").unwrap_or("cluster").to_owned(),
-        incident.state.as_str().to_owned(),
+        incident.state_word().to_owned(),
         format!("{} ({})", human_span(now_ms - incident.active_since_ms), rfc3339(incident.active_since_ms)),
     ]
 }

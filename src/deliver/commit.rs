@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::unsaved::{Found, Transition};
 use super::{DeliverError, Deliverer, lock};
+use crate::alert::group::Quiet;
 use crate::alert::{Group, Observation, event_of, group, incident};
 use crate::model::{Event, Finding, Incident};
 use crate::rules::{Absence, Completeness, Evaluation, RuleGroup, Scope, absence};
@@ -18,6 +19,13 @@ pub struct Committed {
     /// One for each beginning and end among them.
     pub events: Vec<Event>,
     pub errors: Vec<DeliverError>,
+}
+
+/// What a person does with an incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Person {
+    Acknowledges,
+    GivesBack,
 }
 
 /// How often a transition is computed anew after another writer won.
@@ -89,13 +97,15 @@ impl Deliverer {
         committed
     }
 
-    /// Marks an active incident as taken on by `who`; `fingerprint` may be cut to what is unique.
+    /// Marks an active incident as taken on, or given back, by `who`; `fingerprint` may be cut to what is
+    /// unique. One that is in that state already stays as it is.
     ///
     /// # Errors
     /// When the store cannot be read or written. `Ok(None)`: no single active incident has that fingerprint.
-    pub async fn acknowledge(
+    pub async fn by_person(
         &self,
         fingerprint: &str,
+        person: Person,
         who: &str,
         now_ms: i64,
     ) -> Result<Option<Incident>, DeliverError> {
@@ -105,8 +115,11 @@ impl Deliverer {
         });
         let (Some((_, incident)), None) = (fitting.next(), fitting.next()) else { return Ok(None) };
         let mut committed = Committed::default();
-        let acknowledged = |_: Option<&Incident>| Observation::Acknowledged(who.to_owned());
-        self.observe(&incident.fingerprint, &known, now_ms, &mut committed, acknowledged).await;
+        let observed = |_: Option<&Incident>| match person {
+            Person::Acknowledges => Observation::Acknowledged(who.to_owned()),
+            Person::GivesBack => Observation::GivenBack(who.to_owned()),
+        };
+        self.observe(&incident.fingerprint, &known, now_ms, &mut committed, observed).await;
         match committed.errors.pop() {
             Some(error) => Err(error),
             None => Ok(Some(committed.transitions.pop().unwrap_or_else(|| incident.clone()))),
@@ -200,6 +213,8 @@ impl Deliverer {
         let known = self.known(errors).await;
         let all: Vec<&Incident> = known.values().map(|(_, incident)| incident).collect();
         let groups = self.groups(errors).await;
+        let silences = self.silences(errors).await;
+        let quiet = Quiet { inhibit: &self.routes.inhibit, silences: &silences };
         let mut members: BTreeMap<String, Vec<&Incident>> = BTreeMap::new();
         for incident in &all {
             for route in self.routes.of(&incident.labels) {
@@ -212,7 +227,7 @@ impl Deliverer {
                 self.routes.of(&first.labels).into_iter().find(|route| route.group_key(first) == key)
             });
             let Some(route) = route else { continue };
-            let step = group::step(previous, route, &members, &all, &self.routes.inhibit, now_ms);
+            let step = group::step(previous, route, &members, &all, quiet, now_ms);
             if let Some(next) = step {
                 self.append_group(next, drops, errors).await;
             }

@@ -192,9 +192,46 @@ async fn an_acknowledged_incident_is_found_by_the_start_of_its_id() {
     let deliverer = deliverer(&store, &[("mail", &mail)], "");
     let fired = commit(&deliverer, &down(), START_MS).await.transitions.remove(0);
     let short = &fired.fingerprint[..8];
-    let acked = deliverer.acknowledge(short, "ann", START_MS + 1).await.expect("in memory");
+    let acked =
+        deliverer.by_person(short, Person::Acknowledges, "ann", START_MS + 1).await.expect("in memory");
     assert_eq!(acked.map(|incident| incident.state), Some(IncidentState::Acked));
-    assert!(deliverer.acknowledge("zz", "ann", START_MS + 2).await.expect("in memory").is_none());
+    assert!(
+        deliverer
+            .by_person("zz", Person::Acknowledges, "ann", START_MS + 2)
+            .await
+            .expect("in memory")
+            .is_none()
+    );
+}
+
+/// One person's silence is seen by every deliverer, and nothing is lost under it.
+#[tokio::test(start_paused = true)]
+async fn a_silenced_incident_is_told_once_the_silence_is_over() {
+    let (store, mail) = (Store::in_memory(), Script::failing([]));
+    let deliverers = [deliverer(&store, &[("mail", &mail)], ""), deliverer(&store, &[("mail", &mail)], "")];
+    let silence = crate::alert::Silence {
+        id: "1".to_owned(),
+        matchers: vec!["cluster=~\"prod-.*\"".to_owned()],
+        starts_ms: START_MS,
+        ends_ms: START_MS + 600_000,
+        author: "ann".to_owned(),
+        comment: String::new(),
+    };
+    let person = Writer::new(START_MS, rand_like(&store));
+    put_silence(&store, &person, &silence).await.expect("in memory");
+    assert!(put_silence(&store, &person, &silence).await.is_err(), "the id is taken");
+    for deliverer in &deliverers {
+        commit(deliverer, &down(), START_MS + 1_000).await;
+        deliverer.sweep(START_MS + 1_000).await;
+    }
+    assert!(mail.subjects().is_empty());
+    let over = expire_silence(&store, &person, "1", START_MS + 2_000).await.expect("in memory");
+    assert_eq!(over.map(|silence| silence.ends_ms), Some(START_MS + 2_000));
+    for deliverer in &deliverers {
+        deliverer.sweep(START_MS + 3_000).await;
+    }
+    assert_eq!(mail.subjects().len(), 1);
+    assert!(expire_silence(&store, &person, "2", START_MS).await.expect("in memory").is_none());
 }
 
 /// Never answers.

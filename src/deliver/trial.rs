@@ -71,6 +71,7 @@ pub(super) fn group(kind: Kind, channel: &str, now_ms: i64) -> Group {
         fired_ms: now_ms,
         changed_ms: now_ms,
         reason: None,
+        silenced_by: None,
     };
     let notification =
         Notification { channel: channel.to_owned(), idempotency_key: format!("test-{thread}-{number}") };
@@ -85,6 +86,7 @@ pub(super) fn group(kind: Kind, channel: &str, now_ms: i64) -> Group {
         notifications: vec![notification],
         failover: Vec::new(),
         told: BTreeMap::new(),
+        level: 0,
         changed_ms: now_ms,
     }
 }

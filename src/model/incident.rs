@@ -56,9 +56,26 @@ pub struct Incident {
     pub changed_ms: i64,
     /// Why it is RESOLVED or UNKNOWN, where that is not plain ("member removed", "no data from …").
     pub reason: Option<String>,
+    /// The id of the silence that keeps it from being told at the time of reading. The store's sequence
+    /// never holds it: silences come and go without the incident changing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silenced_by: Option<String>,
 }
 
 impl Incident {
+    /// What people type to name it: the first 8 digits of the fingerprint.
+    pub fn short_id(&self) -> &str {
+        self.fingerprint.get(..8).unwrap_or(&self.fingerprint)
+    }
+
+    /// Its state as people read it: SILENCED where it would fire, but nobody is told.
+    pub fn state_word(&self) -> &'static str {
+        match self.state {
+            IncidentState::Firing | IncidentState::Unknown if self.silenced_by.is_some() => "SILENCED",
+            state => state.as_str(),
+        }
+    }
+
     pub fn cluster(&self) -> Option<&str> {
         self.labels.get("cluster")
     }

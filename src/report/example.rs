@@ -313,6 +313,7 @@ fn incident(
         fired_ms: DATA_THROUGH_MS - age_ms,
         changed_ms: DATA_THROUGH_MS - age_ms,
         reason: None,
+        silenced_by: None,
     }
 }
 

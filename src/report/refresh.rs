@@ -169,8 +169,10 @@ fn cluster_face(cluster: &ClusterInput, verdict: &Verdict) -> Value {
     let members: Vec<Value> = cluster.rows.iter().map(member).collect();
     let mut incidents: Vec<_> = cluster.incidents.iter().filter(|i| i.state.is_active()).collect();
     incidents.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
-    let incidents: Vec<Value> =
-        incidents.iter().map(|i| json!([i.fingerprint, i.state, i.severity, i.active_since_ms])).collect();
+    let incidents: Vec<Value> = incidents
+        .iter()
+        .map(|i| json!([i.fingerprint, i.state, i.severity, i.active_since_ms, i.silenced_by]))
+        .collect();
     // Only the newest: the older ones leave the charts' range one by one, which is no news.
     let event = cluster.events.iter().max_by_key(|event| (event.ts_ms, &event.id)).map(|event| &event.id);
     json!([cluster.tags, cluster.rules_total, verdict.state, members, incidents, event])

@@ -52,11 +52,7 @@ impl Services {
         let store = Store::open(&config.store, &|name| environment.get(name).cloned())
             .await
             .with_context(|| format!("the store {} cannot be opened", config.store.url))?;
-        let mut random = [0; 16];
-        SystemRandom::new()
-            .fill(&mut random)
-            .map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
-        let writer = Writer::new(clock.now_ms(), u128::from_ne_bytes(random)).of_process(&process::name());
+        let writer = new_writer(&clock)?.of_process(&process::name());
         let deliverer =
             Deliverer::new(store.clone(), writer.clone(), config.channels.clone(), config.routes.clone())
                 .with_external_url(config.report.public_url.clone());
@@ -87,6 +83,16 @@ impl Services {
             Ok(()) => Ok(()),
         }
     }
+}
+
+/// A writer id of this process's own.
+///
+/// # Errors
+/// When the system has no randomness.
+pub fn new_writer(clock: &Clock) -> anyhow::Result<Writer> {
+    let mut random = [0; 16];
+    SystemRandom::new().fill(&mut random).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
+    Ok(Writer::new(clock.now_ms(), u128::from_ne_bytes(random)))
 }
 
 /// One run's view.

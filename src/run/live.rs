@@ -65,7 +65,7 @@ impl File<'_> {
     ) -> anyhow::Result<()> {
         let now_ms = context.now_ms();
         if moved || self.read_ms.is_none_or(|read_ms| now_ms - read_ms >= INCIDENTS_EVERY_MS) {
-            self.incidents = self.survey.incidents().await?;
+            self.incidents = self.survey.incidents(now_ms).await?;
             self.read_ms = Some(now_ms);
         }
         let rows = view.rows();

@@ -63,6 +63,11 @@ impl Prefix {
         Self("state/groups".to_owned())
     }
 
+    /// All silences: `state/silences`.
+    pub fn silences() -> Self {
+        Self("state/silences".to_owned())
+    }
+
     /// All evaluations of one rule group, named by slot.
     pub fn evaluations(group: &str) -> Self {
         Self(format!("state/eval/{}", segment(group)))
@@ -120,6 +125,10 @@ impl SequenceKey {
         Self(Prefix(format!("state/groups/{}", segment(group_key))))
     }
 
+    pub fn silence(id: &str) -> Self {
+        Self(Prefix(format!("state/silences/{}", segment(id))))
+    }
+
     /// The sequence of a group whose key is escaped already, as in the keys of its receipts.
     pub(super) fn of_group_segment(escaped: &str) -> Self {
         Self(Prefix(format!("state/groups/{escaped}")))
@@ -141,8 +150,8 @@ impl SequenceKey {
     /// The sequence and number of a listed key.
     pub(super) fn parse(key: &Key) -> Option<(Self, u64)> {
         let (folder, number) = key.0.rsplit_once('/')?;
-        let is_sequence =
-            matches!(folder.split('/').collect::<Vec<_>>().as_slice(), ["state", "incidents" | "groups", _]);
+        let segments: Vec<&str> = folder.split('/').collect();
+        let is_sequence = matches!(segments.as_slice(), ["state", "incidents" | "groups" | "silences", _]);
         if !is_sequence || number.len() != 20 {
             return None;
         }

@@ -25,6 +25,7 @@ mod etcd_faults;
 mod etcd_probe;
 mod first_contact;
 mod help;
+mod incidents;
 mod lambda;
 mod pipeline;
 mod program;

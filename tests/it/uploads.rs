@@ -92,6 +92,7 @@ fn incident(cluster: &str, state: IncidentState, changed_ms: i64) -> Incident {
         fired_ms: changed_ms,
         changed_ms,
         reason: None,
+        silenced_by: None,
     }
 }
 

@@ -21,9 +21,13 @@ fn resolved(incident: &Incident, at_ms: i64) -> Incident {
     incident::step(Some(incident), &Observation::Clear, at_ms).expect("resolves")
 }
 
+fn quiet<'a>(routes: &'a Routes, silences: &'a Silences) -> Quiet<'a> {
+    Quiet { inhibit: &routes.inhibit, silences }
+}
+
 fn next(routes: &Routes, previous: Option<&Group>, members: &[&Incident], now_ms: i64) -> Option<Group> {
     let route = routes.of(&members[0].labels)[0];
-    step(previous, route, members, members, &routes.inhibit, now_ms)
+    step(previous, route, members, members, quiet(routes, &Silences::default()), now_ms)
 }
 
 #[test]
@@ -94,6 +98,101 @@ fn unknown_is_neither_an_end_nor_news() {
         incident::step(Some(&down), &Observation::Incomplete("no data".into()), 1).expect("unknown");
     assert!(next(&routes, Some(&one), &[&unknown], 10 * MINUTE_MS).is_none());
     assert!(!has_news(Some(&one), &unknown) && has_news(None, &unknown));
+}
+
+#[test]
+fn a_silenced_incident_is_told_when_the_silence_is_over() {
+    use super::super::Silence;
+    let routes = routes("");
+    let silences = Silences::new([Silence {
+        id: "1".to_owned(),
+        matchers: vec!["cluster=a".to_owned()],
+        starts_ms: MINUTE_MS,
+        ends_ms: 10 * MINUTE_MS,
+        author: String::new(),
+        comment: String::new(),
+    }]);
+    let next = |previous: Option<&Group>, members: &[&Incident], now_ms: i64| {
+        let route = routes.of(&members[0].labels)[0];
+        step(previous, route, members, members, quiet(&routes, &silences), now_ms)
+    };
+    let late = fired("m1", "critical", 2 * MINUTE_MS);
+    assert!(next(None, &[&late], 9 * MINUTE_MS).is_none(), "silenced");
+    let told = next(None, &[&late], 10 * MINUTE_MS).expect("the silence is over");
+    assert_eq!(told.kind, Kind::Firing);
+
+    let early = fired("m1", "critical", 0);
+    let one = next(None, &[&early], 0).expect("told before the silence");
+    assert!(next(Some(&one), &[&early], 9 * MINUTE_MS).is_none(), "no repeat");
+    let again = next(Some(&one), &[&early], 10 * MINUTE_MS).expect("still fires");
+    assert_eq!((again.kind, again.thread), (Kind::Repeat, 1));
+    assert!(next(Some(&again), &[&early], 11 * MINUTE_MS).is_none(), "once");
+    let acked = incident::step(Some(&early), &Observation::Acknowledged("ann".into()), 1).expect("acked");
+    assert!(next(Some(&one), &[&acked], 10 * MINUTE_MS).is_none(), "somebody has it in hand");
+
+    let over = resolved(&early, 2 * MINUTE_MS);
+    assert!(next(Some(&one), &[&over], 5 * MINUTE_MS).is_none(), "its end waits, too");
+    let end = next(Some(&one), &[&over], 10 * MINUTE_MS).expect("its end");
+    assert_eq!(end.kind, Kind::Resolved);
+    assert!(next(None, &[&resolved(&late, 3 * MINUTE_MS)], 10 * MINUTE_MS).is_none(), "never told");
+}
+
+#[test]
+fn a_muted_route_waits() {
+    let text = "[[time-interval]]\nname = 'night'\n\
+                intervals = [{ times = [{ start-time = '00:00', end-time = '06:00' }] }]\n\
+                [[route]]\nchannels = ['mail']\n";
+    // Muted at the first instant, not at the second.
+    for (extra, muted_ms, free_ms) in [
+        ("mute-time-intervals = ['night']", 5 * 3_600_000, 6 * 3_600_000),
+        ("active-time-intervals = ['night']", 23 * 3_600_000, 24 * 3_600_000),
+    ] {
+        let config: AlertConfig = toml::from_str(&format!("{text}{extra}")).expect("valid");
+        let routes = Routes::new(&config, &["mail".to_owned()]).expect("valid");
+        let down = fired("m1", "critical", 0);
+        assert!(next(&routes, None, &[&down], muted_ms).is_none(), "{extra}");
+        let told = next(&routes, None, &[&down], free_ms).expect("still fires");
+        let over = resolved(&down, 86_400_000);
+        let (muted_ms, free_ms) = (86_400_000 + muted_ms, 86_400_000 + free_ms);
+        assert!(next(&routes, Some(&told), &[&over], muted_ms).is_none(), "its end waits, too: {extra}");
+        assert!(next(&routes, Some(&told), &[&over], free_ms).is_some(), "{extra}");
+    }
+    let unknown: AlertConfig =
+        toml::from_str("[[route]]\nchannels = ['mail']\nmute-time-intervals = ['day']").expect("parses");
+    let errors = Routes::new(&unknown, &["mail".to_owned()]).expect_err("no such interval");
+    assert!(errors[0].to_string().contains("\"day\""), "{}", errors[0]);
+}
+
+#[test]
+fn what_nobody_takes_on_escalates_level_by_level() {
+    let text = "[[route]]\nchannels = ['mail']\n[[route.escalation]]\nafter = '10m'\nchannels = ['pager']\n\
+                [[route.escalation]]\nafter = '30m'\nchannels = ['boss']";
+    let config: AlertConfig = toml::from_str(text).expect("valid");
+    let routes = Routes::new(&config, &["mail", "pager", "boss"].map(str::to_owned)).expect("valid");
+    let told = |group: &Group| -> Vec<String> {
+        group.notifications.iter().map(|notification| notification.channel.clone()).collect()
+    };
+    let down = fired("m1", "critical", 0);
+    let acked =
+        incident::step(Some(&down), &Observation::Acknowledged("ann".into()), 5).expect("acknowledged");
+    let one = next(&routes, None, &[&down], 0).expect("told at once");
+    assert_eq!(told(&one), ["mail"]);
+    assert!(next(&routes, Some(&one), &[&down], 10 * MINUTE_MS - 1).is_none(), "not yet");
+    assert!(next(&routes, Some(&one), &[&acked], 10 * MINUTE_MS).is_none(), "somebody has it in hand");
+    let two = next(&routes, Some(&one), &[&down], 10 * MINUTE_MS).expect("level 1");
+    assert_eq!((told(&two), two.level), (vec!["pager".to_owned()], 1));
+    assert!(next(&routes, Some(&two), &[&down], 11 * MINUTE_MS).is_none(), "each level once");
+    let three = next(&routes, Some(&two), &[&down], 30 * MINUTE_MS).expect("level 2");
+    assert_eq!((told(&three), three.level), (vec!["boss".to_owned()], 2));
+    assert!(next(&routes, Some(&three), &[&down], 60 * MINUTE_MS).is_none(), "there is no level 3");
+    let four = next(&routes, Some(&three), &[&resolved(&down, 3_600_000)], 3_600_000).expect("its end");
+    assert_eq!(told(&four), ["mail", "pager", "boss"], "who heard of it hears of its end");
+
+    let finding = finding("EtcdMemberDown", "a", "m1", "critical");
+    let over = resolved(&down, 3_600_000);
+    let again = incident::step(Some(&over), &Observation::Found(&finding), 4_000_000).expect("fires again");
+    let five = next(&routes, Some(&four), &[&again], 4_000_000).expect("a new story");
+    assert_eq!((told(&five), five.level), (vec!["mail".to_owned()], 0));
 }
 
 proptest! {

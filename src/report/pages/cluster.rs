@@ -130,6 +130,7 @@ fn alert(facts: &Facts<'_>, incident: &Incident) -> Alert {
         crate::model::Severity::Critical => "Critical",
     };
     let state = match incident.state {
+        IncidentState::Firing | IncidentState::Unknown if incident.silenced_by.is_some() => "silenced",
         IncidentState::Firing => "",
         IncidentState::Acked => "acknowledged",
         IncidentState::Unknown => "cannot be evaluated now",

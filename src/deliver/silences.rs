@@ -1,0 +1,74 @@
+//! Silences in the store: one create-only sequence each.
+
+use std::sync::Arc;
+
+use super::commit::store_error;
+use super::{DeliverError, Deliverer, lock};
+use crate::alert::{Silence, Silences};
+use crate::store::key::{Prefix, SequenceKey};
+use crate::store::sequence::{self, Appended};
+use crate::store::{Store, Writer};
+
+/// How often expiring is tried anew after another writer won.
+const TRIES: u32 = 4;
+
+/// The newest state of every silence, those that are over among them.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn read_silences(store: &Store) -> Result<Vec<Silence>, DeliverError> {
+    let prefix = Prefix::silences();
+    let silences = sequence::all_latest::<Silence>(store, &prefix).await;
+    let silences = silences.map_err(|source| store_error("read", prefix.as_str(), source))?;
+    Ok(silences.into_iter().map(|(_, _, silence)| silence).collect())
+}
+
+/// Commits a new silence. The caller has checked it.
+///
+/// # Errors
+/// When the store cannot be written, or a silence with that id is there.
+pub async fn put_silence(store: &Store, writer: &Writer, silence: &Silence) -> Result<(), DeliverError> {
+    let sequence = SequenceKey::silence(&silence.id);
+    match sequence::append(store, &sequence, 1, silence, writer).await {
+        Ok(Appended::Won) => Ok(()),
+        Ok(Appended::Lost(_)) => Err(DeliverError::SilenceContended { id: silence.id.clone() }),
+        Err(source) => Err(store_error("commit silence", sequence.prefix().as_str(), source)),
+    }
+}
+
+/// Ends a silence now. `Ok(None)`: there is no silence with that id; else its newest state, which was over
+/// already or is so now.
+///
+/// # Errors
+/// When the store cannot be read or written.
+pub async fn expire_silence(
+    store: &Store,
+    writer: &Writer,
+    id: &str,
+    now_ms: i64,
+) -> Result<Option<Silence>, DeliverError> {
+    let sequence = SequenceKey::silence(id);
+    let failed = |source| store_error("expire silence", sequence.prefix().as_str(), source);
+    for _ in 0..TRIES {
+        let newest = sequence::latest::<Silence>(store, &sequence).await.map_err(failed)?;
+        let Some((number, silence)) = newest else { return Ok(None) };
+        let Some(over) = silence.expired(now_ms) else { return Ok(Some(silence)) };
+        let appended = sequence::append(store, &sequence, number.saturating_add(1), &over, writer).await;
+        if appended.map_err(failed)? == Appended::Won {
+            return Ok(Some(over));
+        }
+    }
+    Err(DeliverError::SilenceContended { id: id.to_owned() })
+}
+
+impl Deliverer {
+    /// The silences; as last read where they cannot be read now. They end by their own time, so outdated
+    /// ones silence nothing for ever.
+    pub(super) async fn silences(&self, errors: &mut Vec<DeliverError>) -> Arc<Silences> {
+        match read_silences(&self.store).await {
+            Ok(silences) => *lock(&self.known_silences) = Arc::new(Silences::new(silences)),
+            Err(error) => errors.push(error),
+        }
+        Arc::clone(&lock(&self.known_silences))
+    }
+}

@@ -1,0 +1,154 @@
+//! What people do with incidents at the command line, on a store in a folder: see, ack, silence, snooze.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Output;
+
+use etcd_monitor::model::{Incident, IncidentState, Labels, Severity};
+use etcd_monitor::store::key::SequenceKey;
+use etcd_monitor::store::sequence::{self, Appended};
+use etcd_monitor::store::{Store, StoreConfig, Writer};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{self, stderr, stdout};
+
+/// 2025-11-23: any instant of the past will do.
+const FIRED_MS: i64 = 1_763_899_200_000;
+
+/// A store with one incident that fires in `a` and one that is over in `b`.
+async fn store_with_incidents() -> TempDir {
+    let folder = tempfile::tempdir().expect("folder");
+    let config = StoreConfig { url: folder.path().display().to_string(), ..StoreConfig::default() };
+    let store = Store::open(&config, &|_| None).await.expect("opens");
+    for (cluster, state) in [("a", IncidentState::Firing), ("b", IncidentState::Resolved)] {
+        let labels = Labels::from_pairs([("alertname", "TestAlert"), ("cluster", cluster)]);
+        let incident = Incident {
+            fingerprint: labels.fingerprint(),
+            episode: 1,
+            state,
+            group: "g".to_owned(),
+            alert: "TestAlert".to_owned(),
+            severity: Severity::Warning,
+            labels,
+            annotations: BTreeMap::new(),
+            value: 1.0,
+            active_since_ms: FIRED_MS,
+            fired_ms: FIRED_MS,
+            changed_ms: FIRED_MS,
+            reason: None,
+            silenced_by: None,
+        };
+        let key = SequenceKey::incident(&incident.fingerprint);
+        let appended = sequence::append(&store, &key, 1, &incident, &Writer::new(FIRED_MS, 1)).await;
+        assert_eq!(appended.expect("written"), Appended::Won);
+    }
+    folder
+}
+
+fn run(store: &Path, arguments: &[&str]) -> Output {
+    program::output(&[&["--store", store.to_str().expect("UTF-8")], arguments].concat())
+}
+
+fn done(store: &Path, arguments: &[&str]) -> String {
+    let result = run(store, arguments);
+    assert_eq!(result.status.code(), Some(0), "{arguments:?}: {}", stderr(&result));
+    stdout(&result)
+}
+
+fn alerts(store: &Path, arguments: &[&str]) -> Vec<Value> {
+    let text = done(store, &[&["alerts", "--json"], arguments].concat());
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[tokio::test]
+async fn alerts_lists_what_is_asked_for() {
+    let folder = store_with_incidents().await;
+    for (arguments, clusters) in [
+        (&[][..], vec!["a"]),
+        (&["--history"], vec!["a", "b"]),
+        (&["--history", "--cluster", "b"], vec!["b"]),
+        (&["--cluster", "b"], vec![]),
+        (&["--severity", "warning"], vec!["a"]),
+        (&["--severity", "critical"], vec![]),
+        (&["--since", "1h"], vec![]),
+    ] {
+        let listed = alerts(folder.path(), arguments);
+        let names: Vec<&str> = listed.iter().filter_map(|i| i["labels"]["cluster"].as_str()).collect();
+        assert_eq!(names, clusters, "{arguments:?}: {listed:#?}");
+    }
+    let csv = done(folder.path(), &["alerts", "--history", "--csv"]);
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(lines.len(), 3, "{csv}");
+    assert!(
+        lines[0].starts_with("id,severity,state,") && lines[0].ends_with("acked_by,silenced_by"),
+        "{csv}"
+    );
+    assert!(lines[1].contains("FIRING,TestAlert,a,-,2025-11-23T12:00:00"), "{csv}");
+}
+
+#[tokio::test]
+async fn an_incident_is_acknowledged_and_given_back() {
+    let folder = store_with_incidents().await;
+    let id = alerts(folder.path(), &[])[0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(id.len(), 8);
+    let text = done(folder.path(), &["ack", &id, "--author", "ann", "--comment", "on it"]);
+    assert_eq!(text.trim(), format!("{id} ACKED TestAlert"));
+    done(folder.path(), &["ack", &id, "--author", "bob"]);
+    let acked = alerts(folder.path(), &[]);
+    assert_eq!((&acked[0]["state"], &acked[0]["acked_by"]), (&"ACKED".into(), &"ann: on it".into()));
+    let text = done(folder.path(), &["unack", &id, "--author", "ann"]);
+    assert_eq!(text.trim(), format!("{id} FIRING TestAlert"));
+    let unknown = run(folder.path(), &["ack", "ffffffff"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("no active incident begins with"), "{}", stderr(&unknown));
+}
+
+#[tokio::test]
+async fn a_silence_marks_its_incidents_until_it_is_expired() {
+    let folder = store_with_incidents().await;
+    let state = || alerts(folder.path(), &[])[0]["silenced_by"].clone();
+    let snoozed = alerts(folder.path(), &[])[0]["id"].as_str().expect("an id").to_owned();
+    for arguments in [
+        &["silence", "add", "TestAlert", "cluster=~\"a|c\"", "--for", "2h", "--comment", "swap"][..],
+        &["snooze", &snoozed, "--for", "1h"],
+        &["maintenance", "start", "a", "--for", "1h"],
+    ] {
+        assert_eq!(state(), Value::Null, "{arguments:?}");
+        let id = done(folder.path(), arguments).trim().to_owned();
+        assert_eq!(state(), id.as_str(), "{arguments:?}");
+        let table = done(folder.path(), &["alerts"]);
+        assert!(table.contains("SILENCED"), "{table}");
+        let listed = done(folder.path(), &["silence", "ls"]);
+        assert!(listed.contains(&id) && listed.contains("active"), "{listed}");
+        match arguments[0] {
+            "maintenance" => done(folder.path(), &["maintenance", "end", "a"]),
+            _ => done(folder.path(), &["silence", "expire", &id]),
+        };
+        assert!(!done(folder.path(), &["silence", "ls"]).contains(&id));
+        let expired = done(folder.path(), &["silence", "ls", "--expired", "--json"]);
+        assert!(expired.contains(&id) && expired.contains("expired"), "{expired}");
+    }
+}
+
+#[test]
+fn a_silence_that_makes_no_sense_is_refused_and_nothing_is_written() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = folder.path().join("store");
+    for (arguments, message) in [
+        (&["silence", "add", "--for", "1h"][..], "MATCHER"),
+        (&["silence", "add", "a=~\"(\"", "--for", "1h"], "is not valid"),
+        (&["silence", "add", "cluster=~\".*\"", "--for", "1h"], "silence everything"),
+        (&["silence", "add", "1a=b", "--for", "1h"], "is not a matcher"),
+        (&["silence", "add", "a=b", "--for", "soon"], "\"soon\""),
+        (&["silence", "add", "a=b", "--for", "0"], "ends before"),
+        (&["silence", "add", "a=b"], "--for"),
+        (&["silence", "expire", "nope"], "there is no silence nope"),
+        (&["maintenance", "end", "a"], "has no maintenance now"),
+    ] {
+        let result = run(&store, arguments);
+        assert_eq!(result.status.code(), Some(2), "{arguments:?}: {}", stderr(&result));
+        assert!(stderr(&result).contains(message), "{arguments:?}: {}", stderr(&result));
+        assert!(!store.join("state").exists(), "{arguments:?}");
+    }
+}
