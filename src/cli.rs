@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod query;
 mod report;
+mod rules;
 mod run;
 mod serve;
 mod status;
@@ -80,6 +81,9 @@ pub enum Command {
     /// Look into the store, or verify every file of it
     #[command(subcommand, after_help = help::STORE)]
     Store(store::StoreCommand),
+    /// Test, check or list alert rules
+    #[command(subcommand, after_help = help::RULES)]
+    Rules(rules::RulesCommand),
     /// Check the configuration
     #[command(subcommand, after_help = help::CONFIG)]
     Config(config::ConfigCommand),
@@ -156,6 +160,7 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Report(report) => report.execute(&global).await,
             Command::Serve(serve) => serve.execute(&global).await,
             Command::Store(store) => store.execute(&global).await,
+            Command::Rules(rules) => rules.execute(&global),
             Command::Config(config) => config.execute(&global),
             Command::Completions(completions) => completions.execute(),
             Command::Man(man) => man.execute(),
