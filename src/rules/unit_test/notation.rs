@@ -57,8 +57,8 @@ fn number(text: &str) -> Option<(f64, &str)> {
     if sign_length > 1 {
         return None;
     }
-    let word_length = unsigned.find(|c: char| !c.is_ascii_alphabetic() || c == 'x').unwrap_or(unsigned.len());
-    let length = if word_length > 0 {
+    let word_length = unsigned.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(unsigned.len());
+    let length = if unsigned.starts_with(|c: char| c.is_ascii_alphabetic()) {
         if !["inf", "nan"].contains(&unsigned.get(..word_length)?.to_ascii_lowercase().as_str()) {
             return None;
         }
@@ -134,7 +134,9 @@ mod tests {
             });
             assert_eq!(written.collect::<Vec<_>>().join(" "), expected, "{text}");
         }
-        for wrong in ["a", "1+x3", "1x", "_y", "1 + 2x3", "stalex3", "--1", "1x99999999999", "0xfg", "1x-1"] {
+        for wrong in
+            ["a", "1+x3", "1x", "_y", "1 + 2x3", "stalex3", "--1", "1x99999999999", "0xfg", "NaNx3", "1x-1"]
+        {
             assert!(samples(wrong).is_err(), "{wrong}");
         }
     }
