@@ -14,6 +14,7 @@ mod output;
 mod progress;
 mod query;
 mod report;
+mod rules;
 mod run;
 mod serve;
 mod silence;
@@ -107,6 +108,9 @@ pub enum Command {
     /// Test the ways to people
     #[command(subcommand, after_help = help::ALERT)]
     Alert(alert::AlertCommand),
+    /// Test, check or list alert rules
+    #[command(subcommand, after_help = help::RULES)]
+    Rules(rules::RulesCommand),
     /// Check the configuration
     #[command(subcommand, after_help = help::CONFIG)]
     Config(config::ConfigCommand),
@@ -190,6 +194,7 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Serve(serve) => serve.execute(&global).await,
             Command::Store(store) => store.execute(&global).await,
             Command::Alert(alert) => alert.execute(&global).await,
+            Command::Rules(rules) => rules.execute(&global),
             Command::Config(config) => config.execute(&global),
             Command::Completions(completions) => completions.execute(),
             Command::Man(man) => man.execute(),

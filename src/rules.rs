@@ -31,6 +31,7 @@ mod packs;
 mod rule;
 mod state;
 mod template;
+pub mod unit_test;
 
 pub use absence::{Absence, Scope, absence};
 pub use completeness::{Completeness, Evidence, completeness};

@@ -180,6 +180,16 @@ Exit codes: 0 done, 1 failed or (verify) something is not whole, 2 wrong usage o
 
 Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__STORE__URL; AWS_*, GOOGLE_*, AZURE_* for buckets.";
 
+pub const RULES: &str = "\
+Examples:
+  etcd-monitor rules test tests/*.yaml
+  etcd-monitor rules check my-rules.yaml default
+  etcd-monitor rules list
+
+`test` runs the files of `promtool test rules` as they are; `default` in rule_files is the shipped pack.
+
+Exit codes: 0 done, 1 a test or a rule file failed, 2 wrong usage or configuration.";
+
 pub const CONFIG: &str = "\
 Examples:
   etcd-monitor config check --config /etc/etcd-monitor.toml

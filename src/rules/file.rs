@@ -54,15 +54,7 @@ struct RuleText {
 /// # Errors
 /// The first error of the YAML itself (an unknown key among them), or else every error of the rules.
 pub fn parse(file: &str, text: &str) -> Result<Vec<RuleGroup>, Vec<RuleFileError>> {
-    let parsed: FileText = serde_saphyr::from_str(text).map_err(|error| {
-        let place = error.location();
-        vec![RuleFileError {
-            file: file.to_owned(),
-            line: place.map_or(1, |place| place.line()),
-            column: place.map_or(1, |place| place.column()),
-            message: without_place(&error.without_snippet().to_string()),
-        }]
-    })?;
+    let parsed: FileText = serde_saphyr::from_str(text).map_err(|error| vec![yaml_error(file, &error)])?;
     let mut reader = Reader { file, text, errors: Vec::new() };
     let mut groups: Vec<RuleGroup> = Vec::new();
     for group in parsed.groups {
@@ -74,6 +66,17 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<RuleGroup>, Vec<RuleFileError
         groups.push(RuleGroup { name: group.name.value, interval_ms, rules });
     }
     if reader.errors.is_empty() { Ok(groups) } else { Err(reader.errors) }
+}
+
+/// What the YAML reader refuses, at its place in `file`.
+pub(super) fn yaml_error(file: &str, error: &serde_saphyr::Error) -> RuleFileError {
+    let place = error.location();
+    RuleFileError {
+        file: file.to_owned(),
+        line: place.map_or(1, |place| place.line()),
+        column: place.map_or(1, |place| place.column()),
+        message: without_place(&error.without_snippet().to_string()),
+    }
 }
 
 /// The YAML reader's sentence without its " at line L, column C": the error says the place first.

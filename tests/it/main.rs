@@ -34,6 +34,7 @@ mod prometheus;
 mod promql;
 mod proxy;
 mod report;
+mod rules;
 mod s3;
 mod store;
 mod tidy;
