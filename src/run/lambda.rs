@@ -71,16 +71,13 @@ async fn invoke(
     let deadline_ms = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
     let left = Duration::from_millis(deadline_ms.saturating_sub(now_ms).max(0).unsigned_abs());
     let stop = services.shutdown.child_token();
-    let work = execute_within(spec, services, slot_ms, left, stop.clone());
-    let shift_ends = async {
-        tokio::time::sleep(left.saturating_sub(handover(left))).await;
-        stop.cancel();
-        std::future::pending::<()>().await;
-    };
-    let executed = tokio::select! {
-        executed = work => executed,
-        // Never: it waits for the work to end.
-        () = shift_ends => return Err("the shift ended twice".into()),
+    let mut work = std::pin::pin!(execute_within(spec, services, slot_ms, left, stop.clone()));
+    let executed = match tokio::time::timeout(left.saturating_sub(handover(left)), &mut work).await {
+        Ok(executed) => executed,
+        Err(_) => {
+            stop.cancel();
+            work.await
+        }
     };
     match executed.map_err(|error| chain(error.as_ref()))? {
         Executed::Ran(run) | Executed::AlreadyDone(run) => match run.outcome {

@@ -56,16 +56,12 @@ impl Encoder {
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), StoreError> {
-        self.rows += batch.num_rows() as u64;
-        let settled;
-        let batch = if self.table == Table::Samples {
-            settled = samples::settle_values(batch)
-                .map_err(|source| StoreError::Arrow { key: self.key.to_string(), source })?;
-            &settled
-        } else {
-            batch
-        };
-        self.writer.write(batch).map_err(|source| StoreError::Parquet { key: self.key.to_string(), source })
+        if self.table != Table::Samples {
+            return self.write_settled(batch);
+        }
+        let settled = samples::settle_values(batch)
+            .map_err(|source| StoreError::Arrow { key: self.key.to_string(), source })?;
+        self.write_settled(&settled)
     }
 
     /// As [`Encoder::write`], for samples whose values stand in the right column already.

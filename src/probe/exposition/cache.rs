@@ -96,7 +96,8 @@ impl SeriesCache {
             self.entries.truncate(known);
             return Err(error);
         }
-        if read.order.len() != self.entries.len() || known != self.entries.len() || !read.order.is_sorted() {
+        let reordered = read.order.len() != self.entries.len() || !read.order.is_sorted();
+        if reordered || known != self.entries.len() {
             self.list = None;
         }
         let list = match self.list.take() {
@@ -106,7 +107,7 @@ impl SeriesCache {
                 Arc::new(SeriesList::new(entries.map(|entry| Arc::clone(&entry.written.series)).collect()))
             }
         };
-        if read.order.len() != self.entries.len() || !read.order.is_sorted() {
+        if reordered {
             // What the scrape did not have is forgotten, and its order taken over.
             let entries = read.order.iter().filter_map(|at| self.entries.get(*at as usize).cloned());
             self.entries = entries.collect();

@@ -62,9 +62,12 @@ impl TargetHead {
 
     pub(super) fn refill(&mut self, intake: &mut Intake<'_>, labels: &Labels, series: &Series) {
         let stream = if is_derived(labels.metric_name()) { &mut self.derived } else { &mut self.scraped };
-        let one: Samples = std::iter::once((labels.clone(), f64::NAN)).collect();
-        for (ts_ms, value) in series.ts_ms.iter().zip(&series.values) {
-            stream.append_some(intake, *ts_ms, &Samples::new(Arc::clone(one.list()), vec![*value]));
+        let one = SeriesList::new(vec![Arc::new(TargetSeries::new(labels.clone()))]);
+        for at in stream.join(intake, &one) {
+            let Some(entry) = stream.entries.get_mut(at) else { continue };
+            for (ts_ms, value) in series.ts_ms.iter().zip(&series.values) {
+                entry.push(*ts_ms, *value, intake.stats);
+            }
         }
     }
 
@@ -129,32 +132,33 @@ impl Stream {
 
     /// Takes a part of a batch: nothing ends, and what is new joins the list.
     fn append_some(&mut self, intake: &mut Intake<'_>, ts_ms: i64, samples: &Samples) {
-        let mut joined: Vec<Arc<TargetSeries>> = self.list.iter().cloned().collect();
-        let mut positions: Vec<Option<usize>> = Vec::with_capacity(samples.len());
-        for series in samples.list().iter() {
-            let there = |at: &&u32| {
-                self.list.get(**at as usize).is_some_and(|there| there.labels() == series.labels())
-            };
-            let found = self.list.of_metric(series.metric()).iter().find(there);
-            positions.push(found.map(|at| *at as usize));
-            if found.is_none() {
-                joined.push(Arc::clone(series));
-            }
-        }
-        let mut next = self.entries.len();
-        if joined.len() > next {
-            let gone = self.change(intake, &Arc::new(SeriesList::new(joined)));
-            debug_assert!(gone.is_empty(), "the list only grew");
-        }
-        for (position, value) in positions.into_iter().zip(samples.values()) {
-            let at = position.unwrap_or_else(|| {
-                next += 1;
-                next - 1
-            });
+        for (at, value) in self.join(intake, samples.list()).into_iter().zip(samples.values()) {
             if let Some(entry) = self.entries.get_mut(at) {
                 entry.push(ts_ms, *value, intake.stats);
             }
         }
+    }
+
+    /// Where the series of `others` are, after those that were not there joined the list.
+    fn join(&mut self, intake: &mut Intake<'_>, others: &SeriesList) -> Vec<usize> {
+        let mut new: Vec<Arc<TargetSeries>> = Vec::new();
+        let mut positions = Vec::with_capacity(others.len());
+        for series in others.iter() {
+            let there = |at: &&u32| {
+                self.list.get(**at as usize).is_some_and(|there| there.labels() == series.labels())
+            };
+            let found = self.list.of_metric(series.metric()).iter().find(there);
+            positions.push(found.map_or(self.list.len() + new.len(), |at| *at as usize));
+            if found.is_none() {
+                new.push(Arc::clone(series));
+            }
+        }
+        if !new.is_empty() {
+            let joined = self.list.iter().cloned().chain(new).collect();
+            let gone = self.change(intake, &Arc::new(SeriesList::new(joined)));
+            debug_assert!(gone.is_empty(), "the list only grew");
+        }
+        positions
     }
 
     /// Takes over another list; returns what it does not have.
