@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::rule::{Rule, RuleGroup, RuleKind};
+use super::rule::{Rule, RuleGroup, RuleKind, Within};
 use super::state::{Active, EvalState};
 use super::template::Template;
 use crate::model::{Finding, FindingState, Label, Labels, METRIC_NAME, SeriesSource};
@@ -60,7 +60,10 @@ pub fn evaluate(
             Err(message) => {
                 evaluation.errors.push(RuleError { rule: rule.name.clone(), message });
                 // The condition may well still hold: its `for` goes on.
-                let kept = previous.active.iter().filter(|(_, active)| active.rule == rule.name);
+                let kept = previous.active.iter().filter(|(_, active)| {
+                    let cluster = active.series.get("cluster").unwrap_or("");
+                    active.rule == rule.name && rule.clusters.has(cluster)
+                });
                 evaluation.state.active.extend(kept.map(|(key, active)| (key.clone(), active.clone())));
             }
         }
@@ -74,7 +77,8 @@ fn vector(
     at_ms: i64,
     options: &EvalOptions,
 ) -> Result<Vec<(Labels, f64)>, String> {
-    match promql::eval_instant(&rule.expr, source, at_ms, options).map_err(|error| error.to_string())? {
+    let source = Within { source, clusters: &rule.clusters };
+    match promql::eval_instant(&rule.expr, &source, at_ms, options).map_err(|error| error.to_string())? {
         Value::Vector(samples) => Ok(samples.into_iter().map(|s| (s.labels, s.value)).collect()),
         Value::Scalar(value) => Ok(vec![(Labels::default(), value)]),
         _ => Err("the expression gives neither an instant vector nor a scalar".to_owned()),
@@ -112,6 +116,7 @@ fn alert(
     if *keep_firing_for_ms > 0 {
         let lingering = previous.active.values().filter(|before| {
             before.rule == rule.name
+                && rule.clusters.has(before.series.get("cluster").unwrap_or(""))
                 && before.fired
                 && at_ms.saturating_sub(before.held_ms) < *keep_firing_for_ms
         });

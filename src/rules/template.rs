@@ -20,20 +20,21 @@ pub enum TemplateError {
 }
 
 /// A parsed template.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Template(Vec<Part>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Part {
     Text(String),
     Expression(Source, Vec<Function>),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Source {
     Value,
     Label(String),
     Literal(String),
+    Number(f64),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +70,11 @@ const FUNCTIONS: [(&str, Function); 6] = [
 ];
 
 impl Template {
+    /// A template of `text` and nothing to fill in.
+    pub fn literal(text: &str) -> Self {
+        Self(vec![Part::Text(text.to_owned())])
+    }
+
     /// # Errors
     /// When the text has an unclosed `{{`, an unknown function or an expression of another kind.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
@@ -92,6 +98,28 @@ impl Template {
         Ok(Self(parts))
     }
 
+    /// The template with every literal `from` replaced by `to`, and whether there was one: a rule's text says
+    /// its limit as a number literal (`{{ 0.01 | humanizeDuration }}`), so that it follows the limit in effect.
+    pub fn with_number(&self, from: f64, to: f64) -> (Self, bool) {
+        let mut changed = self.clone();
+        let mut found = false;
+        for part in &mut changed.0 {
+            if let Part::Expression(Source::Number(number), _) = part
+                && *number == from
+            {
+                (*number, found) = (to, true);
+            }
+        }
+        (changed, found)
+    }
+
+    /// The template with `text`, taken literally, at its end.
+    #[must_use]
+    pub fn followed_by(mut self, text: &str) -> Self {
+        self.0.push(Part::Text(text.to_owned()));
+        self
+    }
+
     /// The text for one series. A label that the series does not have is empty.
     pub fn render(&self, labels: &Labels, value: f64) -> String {
         let mut rendered = String::new();
@@ -103,6 +131,7 @@ impl Template {
                         Source::Value => Operand::Number(value),
                         Source::Label(name) => Operand::Text(labels.get(name).unwrap_or("").to_owned()),
                         Source::Literal(text) => Operand::Text(text.clone()),
+                        Source::Number(number) => Operand::Number(*number),
                     };
                     let end = functions.iter().fold(start, |operand, function| function.apply(operand));
                     rendered.push_str(&end.into_text());
@@ -181,7 +210,9 @@ fn expression(text: &str) -> Result<Part, TemplateError> {
         {
             return syntax("a function needs an argument, like humanize $value");
         }
-        syntax("it starts with $value, $labels.name, a text in quotes or a function with its argument")
+        syntax(
+            "it starts with $value, $labels.name, a number, a text in quotes or a function with its argument",
+        )
     })?;
     for stage in stages {
         match tokens(stage).as_slice() {
@@ -200,6 +231,9 @@ fn source(token: &str) -> Option<Source> {
     if let Some(name) = token.strip_prefix("$labels.").or_else(|| token.strip_prefix(".Labels.")) {
         let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         return is_name.then(|| Source::Label(name.to_owned()));
+    }
+    if token.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
+        return token.parse().ok().map(Source::Number);
     }
     unquoted(token).map(|text| Source::Literal(text.to_owned()))
 }
@@ -292,12 +326,21 @@ mod tests {
             ("{{ $value | printf \"%.2f\" }}", 1.005_1, "1.01"),
             ("{{ printf \"%.0f | 100%%\" $value }}", 7.0, "7 | 100%"),
             ("{{ \"a | b\" }}", 7.0, "a | b"),
+            ("{{ 0.01 | humanizeDuration }} {{ humanizePercentage 0.8 }} {{ 3 }}", 7.0, "10ms 80% 3"),
             ("a {{- $value -}} b", 7.0, "a7b"),
             ("a {{- $value }} b", 7.0, "a7 b"),
         ] {
             let parsed = Template::parse(template).expect(template);
             assert_eq!(parsed.render(&labels, value), text, "{template}");
         }
+    }
+
+    #[test]
+    fn a_literal_number_follows_the_limit_in_effect() {
+        let parsed = Template::parse("over {{ 0.01 | humanizeDuration }} in {{ $value }}").expect("valid");
+        let (changed, found) = parsed.with_number(0.01, 0.02);
+        assert!(found && changed.followed_by(" {{").render(&Labels::default(), 1.0) == "over 20ms in 1 {{");
+        assert_eq!(parsed.with_number(0.5, 1.0), (parsed.clone(), false));
     }
 
     #[test]
