@@ -22,7 +22,7 @@ pub use secrets::{SecretError, resolve};
 pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig, RulesConfig};
 
 use crate::alert::Routes;
-use crate::deliver::{Channel, DeadMan};
+use crate::deliver::{AckSource, Channel, DeadMan};
 use crate::discover::data_dir::{Places, sharing_disk};
 use crate::probe::ScrapeConfig;
 use crate::promql::EvalOptions;
@@ -42,6 +42,8 @@ pub struct Config {
     /// The shipped pack and the rule files, in that order.
     pub groups: Vec<RuleGroup>,
     pub routes: Routes,
+    /// Absent where no URL is known that could answer links to acknowledge with.
+    pub ack: Option<AckSource>,
     pub channels: BTreeMap<String, Arc<dyn Channel>>,
     /// Absent when it is not configured, and for commands that only read the store.
     pub dead_man: Option<Arc<DeadMan>>,
@@ -66,6 +68,8 @@ pub struct Overrides {
     pub known_jobs: Option<Vec<&'static str>>,
     /// The command only reads the store: no secret is resolved, no certificate looked at, no channel opened.
     pub store_only: bool,
+    /// The command answers links to acknowledge with: their secret is resolved all the same.
+    pub answers_links: bool,
 }
 
 impl Overrides {

@@ -10,6 +10,7 @@
 //! same thing: when claims or receipts cannot be read or written, the notification is sent all the same.
 //! So is one whose transition itself cannot be committed: it waits in memory for the store to work again.
 
+mod ack_link;
 mod address;
 mod attempt;
 mod aws;
@@ -31,11 +32,13 @@ mod unsaved;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use ack_link::{AckLinks, AckSource, LinkError, Signed, check_ack_secret};
 pub use channel::{Channel, Reference, SendError};
 pub use channels::ChannelConfig;
 pub use commit::{Committed, Person};
 pub use config::{ChannelError, open};
 pub use dead_man::{DeadMan, DeadManConfig};
+pub use mail::escaped;
 pub use message::{Message, payload};
 pub use receipts::{Receipt, ReceiptOutcome};
 pub use silences::{expire_silence, put_silence, read_silences};
@@ -53,6 +56,8 @@ use unsaved::{Settled, Unsaved};
 pub enum DeliverError {
     #[error("{what} {key}")]
     Store { what: &'static str, key: String, source: crate::store::StoreError },
+    #[error("the system gives no random bytes")]
+    NoRandomness,
     #[error("silence {id}: other writers kept winning; try again")]
     SilenceContended { id: String },
     #[error("incident {fingerprint}: other writers kept winning; the next evaluation tries again")]
@@ -67,6 +72,9 @@ pub struct Deliverer {
     routes: Routes,
     /// Where the report site is, or empty: messages link to it.
     external_url: String,
+    ack_source: Option<AckSource>,
+    /// Made once the key is known.
+    ack_links: Mutex<Option<AckLinks>>,
     breakers: Mutex<HashMap<String, Breaker>>,
     /// The newest state of every incident with its number, as this process last saw it. Appending checks
     /// against the store, so an outdated entry costs a retry and never a wrong transition.
@@ -96,6 +104,8 @@ impl Deliverer {
             channels,
             routes,
             external_url: String::new(),
+            ack_source: None,
+            ack_links: Mutex::default(),
             breakers: Mutex::default(),
             known: Mutex::default(),
             known_groups: Mutex::default(),

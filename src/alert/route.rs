@@ -9,7 +9,7 @@ use super::inhibit::{InhibitConfig, InhibitRule};
 use super::mute::{Interval, IntervalError, TimeIntervalConfig};
 use super::{MatchersError, parse_matcher};
 use crate::model::unit::ConfigDuration;
-use crate::model::{Incident, Labels, Matcher};
+use crate::model::{Incident, Labels, Matcher, SecretRef};
 
 /// The `[alert]` section.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -23,6 +23,10 @@ pub struct AlertConfig {
     pub time_interval: Vec<TimeIntervalConfig>,
     /// In addition to the shipped ones.
     pub inhibit: Vec<InhibitConfig>,
+    /// Where the links to acknowledge with are answered, if that is not where the report site is.
+    pub ack_url: Option<String>,
+    /// What signs them; without one whoever answers them keeps one in the store.
+    pub ack_secret: Option<SecretRef>,
 }
 
 /// One route as configuration writes it; the words are Alertmanager's.

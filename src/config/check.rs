@@ -8,7 +8,7 @@ use super::{
     ClusterSetup, Config, Document, Environment, JobConfig, JobsConfig, Overrides, RulesConfig, resolve,
 };
 use crate::alert::{AlertConfig, Routes};
-use crate::deliver::{Channel, ChannelConfig, DeadMan, DeadManConfig};
+use crate::deliver::{AckSource, Channel, ChannelConfig, DeadMan, DeadManConfig, check_ack_secret};
 use crate::etcd::{ClusterConfig, EtcdError, Login};
 use crate::model::{ClusterName, CronSchedule};
 use crate::rules::{self, RuleGroup, RuleKind};
@@ -34,7 +34,8 @@ pub(super) fn from_document(
     };
     let (names, channels) = channels(document, environment, store_only);
     let dead_man = dead_man(document, environment, store_only);
-    let routes = routes(document, &names, &mut warnings);
+    let alert_line = document.lines_of("alert").0;
+    let (routes, alert) = routes(document, &names, &mut warnings);
     let rules: RulesConfig = document.section("rules");
     let mut config = Config {
         store: document.section("store"),
@@ -46,11 +47,17 @@ pub(super) fn from_document(
         channels,
         dead_man,
         report: document.section("report"),
+        ack: None,
         query: document.section("query"),
         jobs,
         log: document.section("log"),
         warnings,
     };
+    let resolved = !store_only || overrides.answers_links;
+    match ack_source(&alert, config.report.public_url.as_deref(), environment, resolved) {
+        Ok(source) => config.ack = source,
+        Err((key, message)) => document.error_at(alert_line, key, message),
+    }
     for (key, message) in config.watch.problems() {
         document.error_at(None, &format!("watch.{key}"), message);
     }
@@ -187,10 +194,42 @@ fn dead_man(
     }
 }
 
-fn routes(document: &mut Document<'_>, names: &[String], warnings: &mut Vec<String>) -> Routes {
+/// Where links to acknowledge with lead, and their secret. The error comes with its key.
+fn ack_source(
+    alert: &AlertConfig,
+    public_url: Option<&str>,
+    environment: &Environment,
+    resolved: bool,
+) -> Result<Option<AckSource>, (&'static str, String)> {
+    let is_web = |url: &&str| url.starts_with("https://") || url.starts_with("http://");
+    if let Some(url) = alert.ack_url.as_deref().filter(|url| !is_web(url)) {
+        return Err(("alert.ack-url", format!("{url:?} is not a URL; write it like https://host.example")));
+    }
+    let wrong = |message| ("alert.ack-secret", message);
+    let secret = match &alert.ack_secret {
+        Some(reference) if resolved => {
+            let secret = resolve(reference, environment).map_err(|error| wrong(error.to_string()))?;
+            check_ack_secret(&secret).map_err(wrong)?;
+            Some(secret)
+        }
+        _ => None,
+    };
+    let base = alert.ack_url.as_deref().or(public_url).filter(is_web);
+    if base.is_none() && alert.ack_secret.is_some() {
+        let message = "signs links to nowhere; set report.public-url or alert.ack-url, too";
+        return Err(wrong(message.to_owned()));
+    }
+    Ok(base.map(|base| AckSource { base: base.to_owned(), secret }))
+}
+
+fn routes(
+    document: &mut Document<'_>,
+    names: &[String],
+    warnings: &mut Vec<String>,
+) -> (Routes, AlertConfig) {
     let (line, elements) = document.lines_of("alert");
     let alert: AlertConfig = document.section("alert");
-    match Routes::new(&alert, names) {
+    let routes = match Routes::new(&alert, names) {
         Ok(routes) => {
             if alert.production {
                 for message in routes.warnings() {
@@ -209,7 +248,8 @@ fn routes(document: &mut Document<'_>, names: &[String], warnings: &mut Vec<Stri
             }
             Routes::default()
         }
-    }
+    };
+    (routes, alert)
 }
 
 /// The shipped pack without what is switched off, then the rule files.

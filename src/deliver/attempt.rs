@@ -70,12 +70,14 @@ impl Deliverer {
         }
         let reference =
             if channel.refers() { receipts::reference(&self.store, group, name).await } else { None };
+        let ack = self.ack_links().await;
         let message = Message {
             group,
             channel: name,
             idempotency_key: key,
             sent_ms: now_ms,
             external_url: &self.external_url,
+            ack: ack.as_ref(),
             reference: reference.as_deref(),
         };
         let sent = send(channel.as_ref(), &message).await;

@@ -18,6 +18,9 @@ pub(super) fn text(message: &Message<'_>) -> String {
         for value in annotations(incident) {
             let _ = writeln!(text, "  {value}");
         }
+        if let Some(link) = message.ack_url(incident) {
+            let _ = writeln!(text, "  Acknowledge: {link}");
+        }
         let _ = writeln!(text, "  {}\n", incident.labels.canonical());
     }
     if !message.external_url.is_empty() {
@@ -49,6 +52,14 @@ pub(super) fn html(message: &Message<'_>) -> String {
         for value in annotations(incident) {
             let _ = write!(html, "<p style=\"margin:0 0 8px;overflow-wrap:anywhere\">{}</p>", escaped(value));
         }
+        if let Some(link) = message.ack_url(incident) {
+            let _ = write!(
+                html,
+                "<p style=\"margin:0 0 8px\"><a href=\"{}\" style=\"display:inline-block;padding:6px 14px;\
+                 background:#155eef;color:#fff;border-radius:4px;text-decoration:none\">Acknowledge</a></p>",
+                escaped(&link)
+            );
+        }
         let _ = write!(
             html,
             "<code style=\"display:block;color:#475467;font-size:13px;overflow-wrap:anywhere\">{}</code></div>",
@@ -67,7 +78,8 @@ pub(super) fn html(message: &Message<'_>) -> String {
     html
 }
 
-/// Labels are chosen by whoever runs the members: hostile text.
-fn escaped(text: &str) -> String {
+/// Text as HTML shows it, inside of elements and of double quotes. Labels are chosen by whoever runs the
+/// members: hostile text.
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::AckLinks;
 use crate::alert::{Group, Kind};
 use crate::model::unit::rfc3339;
 use crate::model::{Incident, Labels};
 
 /// One notification about to be sent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Message<'a> {
     pub group: &'a Group,
     /// The channel's configured name: Alertmanager's `receiver`.
@@ -19,6 +20,8 @@ pub struct Message<'a> {
     pub sent_ms: i64,
     /// Where the report site is, or empty.
     pub external_url: &'a str,
+    /// Makes the links to acknowledge with; none while nobody answers them.
+    pub ack: Option<&'a AckLinks>,
     /// What the other side called the first message of this story, if it is known.
     pub reference: Option<&'a str>,
 }
@@ -55,6 +58,11 @@ impl Message<'_> {
         map(&incident.labels)
     }
 
+    /// Where the incident is acknowledged, if that can and needs to be.
+    pub fn ack_url(&self, incident: &Incident) -> Option<String> {
+        self.ack?.of(incident, self.sent_ms)
+    }
+
     /// Whether anything of it still fires.
     pub fn status(&self) -> &'static str {
         if self.group.kind == Kind::Resolved { "resolved" } else { "firing" }
@@ -81,10 +89,12 @@ pub fn payload(message: &Message<'_>) -> Value {
 
 fn alert(message: &Message<'_>, incident: &Incident) -> Value {
     let ended = !incident.state.is_active();
+    let mut annotations = incident.annotations.clone();
+    annotations.extend(message.ack_url(incident).map(|link| ("ack_url".to_owned(), link)));
     json!({
         "status": if ended { "resolved" } else { "firing" },
         "labels": map(&incident.labels),
-        "annotations": incident.annotations,
+        "annotations": annotations,
         "startsAt": rfc3339(incident.active_since_ms),
         // The zero time of Go says "not yet".
         "endsAt": if ended { rfc3339(incident.changed_ms) } else { "0001-01-01T00:00:00Z".to_owned() },

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use etcd_monitor::alert::{AlertConfig, Routes};
-use etcd_monitor::deliver::{ChannelConfig, Deliverer, SendError, SweepReport, open};
+use etcd_monitor::deliver::{AckSource, ChannelConfig, Deliverer, SendError, SweepReport, open};
 use etcd_monitor::model::{Finding, FindingState, Labels, SecretRef};
 use etcd_monitor::rules::{Completeness, Evaluation, RuleGroup, Scope, parse};
 use etcd_monitor::store::{Store, Writer};
@@ -42,7 +42,11 @@ impl Story {
             "groups:\n- name: g\n  rules:\n  - {alert: EtcdMemberDown, expr: etcd_monitor_member_up == 0}\n";
         let rules = parse("g.yaml", text).expect("valid").remove(0);
         let deliverer = Deliverer::new(Store::in_memory(), Writer::new(START_MS, 1), channels, routes)
-            .with_external_url(Some("https://status.example.com/etcd".to_owned()));
+            .with_external_url(Some("https://status.example.com/etcd".to_owned()))
+            .with_ack_links(Some(AckSource {
+                base: "https://status.example.com/etcd".to_owned(),
+                secret: Some(SecretString::from("the secret of the links")),
+            }));
         Self { deliverer, rules }
     }
 

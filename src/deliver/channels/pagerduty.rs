@@ -102,13 +102,18 @@ fn event(message: &Message<'_>, incident: &Incident, routing_key: &str) -> Value
     let source = [label("instance"), label("cluster"), "etcd-monitor"];
     let summary = format!("{} {}", label("cluster"), incident.summary());
     let link = message.external_url;
+    let mut links = Vec::new();
+    if !link.is_empty() {
+        links.push(json!({ "href": link, "text": "etcd-monitor" }));
+    }
+    links.extend(message.ack_url(incident).map(|href| json!({ "href": href, "text": "Acknowledge" })));
     json!({
         "routing_key": routing_key,
         "event_action": action,
         "dedup_key": format!("{}-{}", incident.fingerprint, incident.episode),
         "client": "etcd-monitor",
         "client_url": link,
-        "links": if link.is_empty() { json!([]) } else { json!([{ "href": link, "text": "etcd-monitor" }]) },
+        "links": links,
         "payload": {
             "summary": shortened(summary.trim(), SUMMARY_MAX),
             "source": source.into_iter().find(|name| !name.is_empty()),
@@ -142,6 +147,7 @@ mod tests {
             idempotency_key: "k",
             sent_ms: 0,
             external_url: "",
+            ack: None,
             reference: None,
         };
         for (state, action) in [

@@ -169,7 +169,7 @@ fn body(message: &Message<'_>) -> Value {
         "text": { "type": "plain_text", "text": shortened(&subject, HEADER_MAX), "emoji": false },
     })];
     blocks.extend(incidents.iter().take(INCIDENTS_MAX).map(|incident| {
-        json!({ "type": "section", "text": { "type": "mrkdwn", "text": section(incident) } })
+        json!({ "type": "section", "text": { "type": "mrkdwn", "text": section(message, incident) } })
     }));
     let more = incidents.len().saturating_sub(INCIDENTS_MAX);
     let mut foot = vec![format!("etcd-monitor, {}", message.idempotency_key)];
@@ -191,8 +191,10 @@ fn body(message: &Message<'_>) -> Value {
     })
 }
 
-fn section(incident: &Incident) -> String {
+fn section(message: &Message<'_>, incident: &Incident) -> String {
     let mut lines = vec![format!("*{}*", marked(incident.summary())), escaped(&incident.status())];
+    // Before the text that may be long, as what is too long is cut.
+    lines.extend(message.ack_url(incident).map(|link| format!("<{}|Acknowledge>", escaped(&link))));
     let annotations = ["description", "runbook", "runbook_url"];
     lines.extend(annotations.iter().filter_map(|name| incident.annotations.get(*name)).map(|text| escaped(text)));
     let labels = incident.labels.canonical().replace('`', "'");
