@@ -4,6 +4,7 @@
 //! structs, and the checks that need more than one of them. Refuses: knowing what a value does.
 //! Only `run`, `cli` and `jobs` read it.
 
+mod alerting;
 mod check;
 mod cluster;
 mod document;
@@ -22,7 +23,7 @@ pub use secrets::{SecretError, resolve};
 pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig, RulesConfig};
 
 use crate::alert::Routes;
-use crate::deliver::{AckSource, Channel, DeadMan};
+use crate::deliver::{AckSource, Channel, DeadMan, StandingSilences};
 use crate::discover::data_dir::{Places, sharing_disk};
 use crate::probe::ScrapeConfig;
 use crate::promql::EvalOptions;
@@ -42,6 +43,8 @@ pub struct Config {
     /// The shipped pack and the rule files, in that order.
     pub groups: Vec<RuleGroup>,
     pub routes: Routes,
+    /// Of files and maintenance windows.
+    pub silences: Arc<StandingSilences>,
     /// Absent where no URL is known that could answer links to acknowledge with.
     pub ack: Option<AckSource>,
     pub channels: BTreeMap<String, Arc<dyn Channel>>,
@@ -142,6 +145,7 @@ impl Config {
             rules_total: self.rules_total(),
             expected_interval_ms: self.expected_interval_ms(),
             options: EvalOptions { max_samples: self.query.max_samples, ..EvalOptions::default() },
+            standing: Arc::clone(&self.silences) as _,
         }
     }
 

@@ -25,6 +25,7 @@ mod mail;
 mod message;
 mod receipts;
 mod silences;
+mod standing;
 mod sweep;
 mod trial;
 mod unsaved;
@@ -42,10 +43,11 @@ pub use mail::escaped;
 pub use message::{Message, payload};
 pub use receipts::{Receipt, ReceiptOutcome};
 pub use silences::{expire_silence, put_silence, read_silences};
+pub use standing::StandingSilences;
 pub use sweep::{Failure, SweepReport};
 pub use trial::Trial;
 
-use crate::alert::{Group, Routes, Silences};
+use crate::alert::{Group, Routes, Silence};
 use crate::model::Incident;
 use crate::store::{Store, Writer};
 use breaker::Breaker;
@@ -56,6 +58,8 @@ use unsaved::{Settled, Unsaved};
 pub enum DeliverError {
     #[error("{what} {key}")]
     Store { what: &'static str, key: String, source: crate::store::StoreError },
+    #[error("silences: {reason}; what the file said before stays in effect")]
+    SilenceFile { reason: String },
     #[error("the system gives no random bytes")]
     NoRandomness,
     #[error("silence {id}: other writers kept winning; try again")]
@@ -72,6 +76,7 @@ pub struct Deliverer {
     routes: Routes,
     /// Where the report site is, or empty: messages link to it.
     external_url: String,
+    standing: Arc<StandingSilences>,
     ack_source: Option<AckSource>,
     /// Made once the key is known.
     ack_links: Mutex<Option<AckLinks>>,
@@ -81,8 +86,8 @@ pub struct Deliverer {
     known: Mutex<Option<BTreeMap<String, (u64, Incident)>>>,
     /// The newest state of every group, as last read: what is told of while the store cannot be read.
     known_groups: Mutex<BTreeMap<String, Group>>,
-    /// The silences as last read.
-    known_silences: Mutex<Arc<Silences>>,
+    /// The store's silences as last read.
+    known_silences: Mutex<Vec<Silence>>,
     unsaved: Mutex<Unsaved>,
     saving: tokio::sync::Mutex<()>,
     settled: Mutex<Settled>,
@@ -104,6 +109,7 @@ impl Deliverer {
             channels,
             routes,
             external_url: String::new(),
+            standing: Arc::default(),
             ack_source: None,
             ack_links: Mutex::default(),
             breakers: Mutex::default(),
@@ -115,6 +121,13 @@ impl Deliverer {
             settled: Mutex::default(),
             in_flight: Mutex::default(),
         }
+    }
+
+    /// Adds silences to those of the store.
+    #[must_use]
+    pub fn with_standing_silences(mut self, standing: Arc<StandingSilences>) -> Self {
+        self.standing = standing;
+        self
     }
 
     /// Lets the messages link to the report site.

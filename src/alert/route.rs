@@ -1,11 +1,13 @@
 //! Routes: which incidents are told together, to which channels, and how often.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::inhibit::{InhibitConfig, InhibitRule};
+use super::maintenance::MaintenanceConfig;
 use super::mute::{Interval, IntervalError, TimeIntervalConfig};
 use super::{MatchersError, parse_matcher};
 use crate::model::unit::ConfigDuration;
@@ -23,6 +25,9 @@ pub struct AlertConfig {
     pub time_interval: Vec<TimeIntervalConfig>,
     /// In addition to the shipped ones.
     pub inhibit: Vec<InhibitConfig>,
+    /// YAML files of silences; relative to this file.
+    pub silence_files: Vec<PathBuf>,
+    pub maintenance: Vec<MaintenanceConfig>,
     /// Where the links to acknowledge with are answered, if that is not where the report site is.
     pub ack_url: Option<String>,
     /// What signs them; without one whoever answers them keeps one in the store.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::alerting::{AlertLines, ack_source, routes, silences};
 use super::{
     ClusterSetup, Config, Document, Environment, JobConfig, JobsConfig, Overrides, RulesConfig, resolve,
 };
-use crate::alert::{AlertConfig, Routes};
-use crate::deliver::{AckSource, Channel, ChannelConfig, DeadMan, DeadManConfig, check_ack_secret};
+use crate::deliver::{Channel, ChannelConfig, DeadMan, DeadManConfig};
 use crate::etcd::{ClusterConfig, EtcdError, Login};
 use crate::model::{ClusterName, CronSchedule};
 use crate::rules::{self, RuleGroup, RuleKind};
@@ -34,8 +34,9 @@ pub(super) fn from_document(
     };
     let (names, channels) = channels(document, environment, store_only);
     let dead_man = dead_man(document, environment, store_only);
-    let alert_line = document.lines_of("alert").0;
-    let (routes, alert) = routes(document, &names, &mut warnings);
+    let lines = AlertLines::of(document);
+    let (routes, alert) = routes(document, &names, &lines, &mut warnings);
+    let silences = silences(document, &alert, &lines, &clusters, path);
     let rules: RulesConfig = document.section("rules");
     let mut config = Config {
         store: document.section("store"),
@@ -44,6 +45,7 @@ pub(super) fn from_document(
         watch: document.section("watch"),
         groups: groups(document, &rules, path),
         routes,
+        silences,
         channels,
         dead_man,
         report: document.section("report"),
@@ -56,7 +58,7 @@ pub(super) fn from_document(
     let resolved = !store_only || overrides.answers_links;
     match ack_source(&alert, config.report.public_url.as_deref(), environment, resolved) {
         Ok(source) => config.ack = source,
-        Err((key, message)) => document.error_at(alert_line, key, message),
+        Err((key, message)) => document.error_at(lines.section, key, message),
     }
     for (key, message) in config.watch.problems() {
         document.error_at(None, &format!("watch.{key}"), message);
@@ -192,64 +194,6 @@ fn dead_man(
             None
         }
     }
-}
-
-/// Where links to acknowledge with lead, and their secret. The error comes with its key.
-fn ack_source(
-    alert: &AlertConfig,
-    public_url: Option<&str>,
-    environment: &Environment,
-    resolved: bool,
-) -> Result<Option<AckSource>, (&'static str, String)> {
-    let is_web = |url: &&str| url.starts_with("https://") || url.starts_with("http://");
-    if let Some(url) = alert.ack_url.as_deref().filter(|url| !is_web(url)) {
-        return Err(("alert.ack-url", format!("{url:?} is not a URL; write it like https://host.example")));
-    }
-    let wrong = |message| ("alert.ack-secret", message);
-    let secret = match &alert.ack_secret {
-        Some(reference) if resolved => {
-            let secret = resolve(reference, environment).map_err(|error| wrong(error.to_string()))?;
-            check_ack_secret(&secret).map_err(wrong)?;
-            Some(secret)
-        }
-        _ => None,
-    };
-    let base = alert.ack_url.as_deref().or(public_url).filter(is_web);
-    if base.is_none() && alert.ack_secret.is_some() {
-        let message = "signs links to nowhere; set report.public-url or alert.ack-url, too";
-        return Err(wrong(message.to_owned()));
-    }
-    Ok(base.map(|base| AckSource { base: base.to_owned(), secret }))
-}
-
-fn routes(
-    document: &mut Document<'_>,
-    names: &[String],
-    warnings: &mut Vec<String>,
-) -> (Routes, AlertConfig) {
-    let (line, elements) = document.lines_of("alert");
-    let alert: AlertConfig = document.section("alert");
-    let routes = match Routes::new(&alert, names) {
-        Ok(routes) => {
-            if alert.production {
-                for message in routes.warnings() {
-                    document.error_at(line, "alert.production", message);
-                }
-            } else if !names.is_empty() {
-                warnings.extend(routes.warnings());
-            }
-            routes
-        }
-        Err(errors) => {
-            for error in errors {
-                let (array, at) = error.place();
-                let line = elements.get(&(array.to_owned(), at)).copied().or(line);
-                document.error_at(line, "alert", error.to_string());
-            }
-            Routes::default()
-        }
-    };
-    (routes, alert)
 }
 
 /// The shipped pack without what is switched off, then the rule files.

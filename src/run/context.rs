@@ -57,7 +57,8 @@ impl Services {
         let deliverer =
             Deliverer::new(store.clone(), writer.clone(), config.channels.clone(), config.routes.clone())
                 .with_external_url(config.report.public_url.clone())
-                .with_ack_links(config.ack.clone());
+                .with_ack_links(config.ack.clone())
+                .with_standing_silences(Arc::clone(&config.silences));
         let options = EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() };
         let judge = Judge::new(store.clone(), deliverer, config.expected_interval_ms(), options);
         let (judge, changed) = (Arc::new(judge), Notify::new());
