@@ -20,6 +20,7 @@ mod commit;
 mod config;
 mod dead_man;
 mod http;
+mod lanes;
 mod mail;
 mod message;
 mod receipts;
@@ -46,6 +47,7 @@ use crate::alert::{Group, Routes, Silences};
 use crate::model::Incident;
 use crate::store::{Store, Writer};
 use breaker::Breaker;
+use lanes::Lanes;
 use unsaved::{Settled, Unsaved};
 
 /// Why a commit or sweep could not do all it should.
@@ -68,6 +70,8 @@ pub struct Deliverer {
     /// Where the report site is, or empty: messages link to it.
     external_url: String,
     breakers: Mutex<HashMap<String, Breaker>>,
+    /// By channel.
+    lanes: HashMap<String, Lanes>,
     /// The newest state of every incident with its number, as this process last saw it. Appending checks
     /// against the store, so an outdated entry costs a retry and never a wrong transition.
     known: Mutex<Option<BTreeMap<String, (u64, Incident)>>>,
@@ -90,9 +94,11 @@ impl Deliverer {
         channels: BTreeMap<String, Arc<dyn Channel>>,
         routes: Routes,
     ) -> Self {
+        let lanes = channels.iter().map(|(name, channel)| (name.clone(), Lanes::new(channel.width())));
         Self {
             store,
             writer,
+            lanes: lanes.collect(),
             channels,
             routes,
             external_url: String::new(),
