@@ -21,6 +21,7 @@ mod commit;
 mod config;
 mod dead_man;
 mod http;
+mod lanes;
 mod mail;
 mod message;
 mod receipts;
@@ -51,6 +52,7 @@ use crate::alert::{Group, Routes, Silence};
 use crate::model::Incident;
 use crate::store::{Store, Writer};
 use breaker::Breaker;
+use lanes::Lanes;
 use unsaved::{Settled, Unsaved};
 
 /// Why a commit or sweep could not do all it should.
@@ -81,6 +83,8 @@ pub struct Deliverer {
     /// Made once the key is known.
     ack_links: Mutex<Option<AckLinks>>,
     breakers: Mutex<HashMap<String, Breaker>>,
+    /// By channel.
+    lanes: HashMap<String, Lanes>,
     /// The newest state of every incident with its number, as this process last saw it. Appending checks
     /// against the store, so an outdated entry costs a retry and never a wrong transition.
     known: Mutex<Option<BTreeMap<String, (u64, Incident)>>>,
@@ -103,9 +107,11 @@ impl Deliverer {
         channels: BTreeMap<String, Arc<dyn Channel>>,
         routes: Routes,
     ) -> Self {
+        let lanes = channels.iter().map(|(name, channel)| (name.clone(), Lanes::new(channel.width())));
         Self {
             store,
             writer,
+            lanes: lanes.collect(),
             channels,
             routes,
             external_url: String::new(),

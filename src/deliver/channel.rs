@@ -38,6 +38,11 @@ pub trait Channel: Send + Sync {
     /// The longest one send may take.
     fn timeout(&self) -> Duration;
 
+    /// How many messages it takes at once, of different groups.
+    fn width(&self) -> usize {
+        8
+    }
+
     /// Whether the messages of one story refer to its first, see [`Message::reference`].
     fn refers(&self) -> bool {
         false

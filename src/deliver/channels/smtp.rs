@@ -154,6 +154,11 @@ impl Channel for SmtpChannel {
         self.post(message).boxed()
     }
 
+    /// Mail providers refuse many connections of one sender.
+    fn width(&self) -> usize {
+        4
+    }
+
     fn timeout(&self) -> Duration {
         self.timeout
     }
