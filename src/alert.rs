@@ -19,6 +19,7 @@ mod mute;
 mod route;
 mod silence;
 pub mod silence_file;
+mod storm;
 
 pub use event::event_of;
 pub use group::{Group, Kind, Notification};
@@ -29,3 +30,4 @@ pub use matchers::{MatchersError, parse_matcher};
 pub use mute::{IntervalConfig, IntervalError, TimeIntervalConfig, TimesConfig};
 pub use route::{AlertConfig, AlertConfigError, Route, RouteConfig, Routes};
 pub use silence::{Silence, SilenceError, SilenceSource, Silences, maintenance_matchers};
+pub use storm::StormConfig;

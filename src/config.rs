@@ -22,7 +22,7 @@ pub use environment::{Environment, process_environment};
 pub use secrets::{SecretError, resolve};
 pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig, RulesConfig};
 
-use crate::alert::Routes;
+use crate::alert::{Routes, StormConfig};
 use crate::deliver::{AckSource, Channel, DeadMan, StandingSilences};
 use crate::discover::data_dir::{Places, sharing_disk};
 use crate::probe::ScrapeConfig;
@@ -43,6 +43,8 @@ pub struct Config {
     /// The shipped pack and the rule files, in that order.
     pub groups: Vec<RuleGroup>,
     pub routes: Routes,
+    /// From when on messages are joined.
+    pub storm: StormConfig,
     /// Of files and maintenance windows.
     pub silences: Arc<StandingSilences>,
     /// Absent where no URL is known that could answer links to acknowledge with.

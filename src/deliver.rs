@@ -27,6 +27,7 @@ mod message;
 mod receipts;
 mod silences;
 mod standing;
+mod storm;
 mod sweep;
 mod trial;
 mod unsaved;
@@ -78,6 +79,7 @@ pub struct Deliverer {
     routes: Routes,
     /// Where the report site is, or empty: messages link to it.
     external_url: String,
+    storm: storm::Storm,
     standing: Arc<StandingSilences>,
     ack_source: Option<AckSource>,
     /// Made once the key is known.
@@ -115,6 +117,7 @@ impl Deliverer {
             channels,
             routes,
             external_url: String::new(),
+            storm: storm::Storm::default(),
             standing: Arc::default(),
             ack_source: None,
             ack_links: Mutex::default(),

@@ -21,6 +21,10 @@ pub enum Kind {
     Resolved,
     /// Nothing changed for the repeat interval.
     Repeat,
+    /// Nobody took it on: the next level is told, see [`Group::level`].
+    Escalated,
+    /// Many groups in one message; never committed.
+    Storm,
 }
 
 /// One message to one channel.
@@ -72,6 +76,18 @@ impl Group {
     /// Stable over a story; for mail threads and deduplication at the provider.
     pub fn thread_key(&self) -> String {
         format!("{}-{}", short_hash(&self.key), self.thread)
+    }
+
+    /// Whether it tells of something critical that is new.
+    pub fn is_urgent(&self) -> bool {
+        self.severity == Severity::Critical && matches!(self.kind, Kind::Firing | Kind::Escalated)
+    }
+
+    /// How long the longest-told of its incidents that nobody took on has been told, ms.
+    pub fn unheeded_ms(&self) -> i64 {
+        let waiting = self.incidents.iter().filter(|incident| incident.awaits_somebody());
+        let told = waiting.filter_map(|incident| self.told.get(&incident.fingerprint));
+        told.map(|told| self.changed_ms.saturating_sub(told.told_ms)).max().unwrap_or_default()
     }
 
     /// The incidents of the message that still fire.
@@ -139,17 +155,22 @@ pub fn step<'a>(
         if let Some(next) = escalates(previous?, route, &loud, level, now_ms) {
             level = level.saturating_add(1);
             channels.clone_from(&next.channels);
-        } else if !is_repeated(previous?, route, &loud, quiet.silences, now_ms) {
+            Kind::Escalated
+        } else if is_repeated(previous?, route, &loud, quiet.silences, now_ms) {
+            Kind::Repeat
+        } else {
             return None;
         }
-        Kind::Repeat
     } else if fresh.is_empty() && lasting.is_empty() {
         Kind::Resolved
     } else {
         Kind::Firing
     };
     let urgent = fresh.iter().any(|incident| incident.severity == Severity::Critical);
-    if kind != Kind::Repeat && !urgent && !is_due(route, &fresh, since_ms, is_open, now_ms) {
+    if matches!(kind, Kind::Firing | Kind::Resolved)
+        && !urgent
+        && !is_due(route, &fresh, since_ms, is_open, now_ms)
+    {
         return None;
     }
 
@@ -244,7 +265,7 @@ pub fn has_news(group: Option<&Group>, incident: &Incident) -> bool {
 }
 
 /// 16 hexadecimal digits.
-fn short_hash(text: &str) -> String {
+pub fn short_hash(text: &str) -> String {
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
     hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::inhibit::{InhibitConfig, InhibitRule};
 use super::maintenance::MaintenanceConfig;
 use super::mute::{Interval, IntervalError, TimeIntervalConfig};
+use super::storm::StormConfig;
 use super::{MatchersError, parse_matcher};
 use crate::model::unit::ConfigDuration;
 use crate::model::{Incident, Labels, Matcher, SecretRef};
@@ -25,6 +26,7 @@ pub struct AlertConfig {
     pub time_interval: Vec<TimeIntervalConfig>,
     /// In addition to the shipped ones.
     pub inhibit: Vec<InhibitConfig>,
+    pub storm: StormConfig,
     /// YAML files of silences; relative to this file.
     pub silence_files: Vec<PathBuf>,
     pub maintenance: Vec<MaintenanceConfig>,

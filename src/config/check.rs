@@ -45,6 +45,7 @@ pub(super) fn from_document(
         watch: document.section("watch"),
         groups: groups(document, &rules, path),
         routes,
+        storm: alert.storm,
         silences,
         channels,
         dead_man,

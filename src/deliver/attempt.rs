@@ -64,12 +64,16 @@ impl Deliverer {
             return Attempt::Done;
         }
         let Some(_sending) = InFlight::enter(&self.in_flight, key, name) else { return Attempt::NotNow };
-        let fail = |error| Failure { channel: name.to_owned(), idempotency_key: key.clone(), error };
-        let (Some(channel), Some(lanes)) = (self.channels.get(name), self.lanes.get(name)) else {
+        if !self.channels.contains_key(name) {
             let reason = "the channel is no longer configured".to_owned();
-            report.failures.push(fail(SendError::Permanent { reason }));
+            let (channel, idempotency_key) = (name.to_owned(), key.clone());
+            report.failures.push(Failure {
+                channel,
+                idempotency_key,
+                error: SendError::Permanent { reason },
+            });
             return Attempt::Failed;
-        };
+        }
         let Some(_admitted) = Admitted::enter(&self.breakers, name, clock.now_ms()) else {
             return Attempt::Failed;
         };
@@ -78,6 +82,23 @@ impl Deliverer {
             Ok(false) => return Attempt::NotNow,
             Err(source) => report.errors.push(store_error("claim a notification of", &group.key, source)),
         }
+        self.send_claimed(group, notification, name, (proof, clock), report).await
+    }
+
+    /// Sends what this process may send.
+    pub(super) async fn send_claimed(
+        &self,
+        group: &Group,
+        notification: &Notification,
+        name: &str,
+        (proof, clock): (Proof, SweepClock),
+        report: &mut SweepReport,
+    ) -> Attempt {
+        let key = &notification.idempotency_key;
+        let fail = |error| Failure { channel: name.to_owned(), idempotency_key: key.clone(), error };
+        let (Some(channel), Some(lanes)) = (self.channels.get(name), self.lanes.get(name)) else {
+            return Attempt::Failed;
+        };
         let reference =
             if channel.refers() { receipts::reference(&self.store, group, name).await } else { None };
         let ack = self.ack_links().await;
@@ -151,7 +172,7 @@ impl Deliverer {
         }
     }
 
-    fn note(&self, name: &str, sent: &Result<Reference, SendError>, now_ms: i64) {
+    pub(super) fn note(&self, name: &str, sent: &Result<Reference, SendError>, now_ms: i64) {
         let mut breakers = lock(&self.breakers);
         let breaker = breakers.entry(name.to_owned()).or_default();
         match sent {
@@ -165,13 +186,17 @@ impl Deliverer {
 }
 
 /// Keeps two sweeps of one process from sending the same thing while claims cannot be had.
-struct InFlight<'a> {
+pub(super) struct InFlight<'a> {
     all: &'a Mutex<BTreeSet<(String, String)>>,
     own: (String, String),
 }
 
 impl<'a> InFlight<'a> {
-    fn enter(all: &'a Mutex<BTreeSet<(String, String)>>, key: &str, channel: &str) -> Option<Self> {
+    pub(super) fn enter(
+        all: &'a Mutex<BTreeSet<(String, String)>>,
+        key: &str,
+        channel: &str,
+    ) -> Option<Self> {
         let own = (key.to_owned(), channel.to_owned());
         let entered = lock(all).insert(own.clone());
         // Made only by who entered, as leaving is its end.
@@ -186,13 +211,17 @@ impl Drop for InFlight<'_> {
 }
 
 /// Lets a send through a channel's breaker, and says when it is over.
-struct Admitted<'a> {
+pub(super) struct Admitted<'a> {
     breakers: &'a Mutex<HashMap<String, Breaker>>,
     name: &'a str,
 }
 
 impl<'a> Admitted<'a> {
-    fn enter(breakers: &'a Mutex<HashMap<String, Breaker>>, name: &'a str, now_ms: i64) -> Option<Self> {
+    pub(super) fn enter(
+        breakers: &'a Mutex<HashMap<String, Breaker>>,
+        name: &'a str,
+        now_ms: i64,
+    ) -> Option<Self> {
         let allowed = lock(breakers).entry(name.to_owned()).or_default().enter(now_ms);
         // Made only by who entered, as leaving is its end.
         allowed.then(|| Self { breakers, name })
@@ -209,7 +238,11 @@ impl Drop for Admitted<'_> {
 
 /// One message with its retries: a deadline for each try and for all, full jitter between them, and the
 /// pause that the other side asks for.
-async fn send(channel: &dyn Channel, lanes: &Lanes, message: &Message<'_>) -> Result<Reference, SendError> {
+pub(super) async fn send(
+    channel: &dyn Channel,
+    lanes: &Lanes,
+    message: &Message<'_>,
+) -> Result<Reference, SendError> {
     let other_way = message.group.severity == Severity::Critical && !message.group.failover.is_empty();
     let patience = if other_way { PATIENCE_WITH_FAILOVER } else { PATIENCE.max(channel.timeout()) };
     let give_up = Instant::now() + patience;

@@ -43,6 +43,12 @@ pub trait Channel: Send + Sync {
         8
     }
 
+    /// Whether many messages may be joined to one in a storm. Not where each incident is handled by itself at
+    /// the other side.
+    fn joins(&self) -> bool {
+        true
+    }
+
     /// Whether the messages of one story refer to its first, see [`Message::reference`].
     fn refers(&self) -> bool {
         false

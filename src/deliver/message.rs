@@ -1,12 +1,12 @@
 //! What a notification says, independent of the channel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::AckLinks;
 use crate::alert::{Group, Kind};
-use crate::model::unit::rfc3339;
+use crate::model::unit::{human_span, rfc3339};
 use crate::model::{Incident, Labels};
 
 /// One notification about to be sent.
@@ -36,6 +36,8 @@ impl Message<'_> {
         let status = match self.group.kind {
             Kind::Resolved => "[RESOLVED]".to_owned(),
             Kind::Repeat => format!("[STILL FIRING:{firing}]"),
+            Kind::Escalated => format!("[ESCALATED:{firing}]"),
+            Kind::Storm => return self.storm_subject(),
             Kind::Firing => format!("[FIRING:{firing}]"),
         };
         let mut words = vec![status];
@@ -44,7 +46,42 @@ impl Message<'_> {
             words.extend(shared.get(name).cloned());
         }
         words.push(format!("({})", self.group.severity));
+        if let Kind::Escalated = self.group.kind {
+            words.push(self.escalation());
+        }
         words.join(" ").replace(['\r', '\n'], " ")
+    }
+
+    /// `[STORM] 312 alerts in 14 clusters (critical)`.
+    fn storm_subject(&self) -> String {
+        let (all, firing) = (self.group.incidents.len(), self.group.firing().count());
+        let clusters: BTreeSet<_> = self.group.incidents.iter().filter_map(Incident::cluster).collect();
+        let what = match all.saturating_sub(firing) {
+            0 => format!("{all} alerts"),
+            over if over == all => format!("{all} resolved alerts"),
+            over => format!("{firing} alerts, {over} resolved"),
+        };
+        let s = if clusters.len() == 1 { "" } else { "s" };
+        format!("[STORM] {what} in {} cluster{s} ({})", clusters.len(), self.group.severity)
+    }
+
+    /// The routes' own channels are level 1.
+    fn escalation(&self) -> String {
+        let waited = human_span(self.group.unheeded_ms());
+        format!("level {}: not acknowledged for {waited}", self.group.level.saturating_add(1))
+    }
+
+    /// What is to be said before the incidents, where the kind of the message needs words.
+    pub fn lead(&self) -> Option<String> {
+        match self.group.kind {
+            Kind::Escalated => Some(format!("Escalated to {}.", self.escalation())),
+            Kind::Storm => Some(
+                "There is too much news for a message each. This is all of it; `etcd-monitor alerts` and the \
+                 report list it, too."
+                    .to_owned(),
+            ),
+            Kind::Firing | Kind::Resolved | Kind::Repeat => None,
+        }
     }
 
     /// For channels with little room: the subject and what the first incident says.
@@ -65,7 +102,12 @@ impl Message<'_> {
 
     /// Whether anything of it still fires.
     pub fn status(&self) -> &'static str {
-        if self.group.kind == Kind::Resolved { "resolved" } else { "firing" }
+        let over = match self.group.kind {
+            Kind::Resolved => true,
+            Kind::Storm => self.group.firing().next().is_none(),
+            Kind::Firing | Kind::Repeat | Kind::Escalated => false,
+        };
+        if over { "resolved" } else { "firing" }
     }
 }
 

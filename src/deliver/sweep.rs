@@ -31,7 +31,7 @@ pub struct SweepReport {
 }
 
 impl SweepReport {
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.accepted.extend(other.accepted);
         self.failures.extend(other.failures);
         self.undelivered = self.undelivered.saturating_add(other.undelivered);
@@ -74,19 +74,19 @@ impl SweepClock {
         self.began_ms.saturating_add(passed_ms)
     }
 
-    fn is_over(self) -> bool {
+    pub(super) fn is_over(self) -> bool {
         self.began.elapsed() >= CHANNEL_BUDGET
     }
 }
 
 /// A notification to send, with the transition that carries it.
-type Due = (Arc<Open>, Notification);
+pub(super) type Due = (Arc<Open>, Notification);
 
 /// A transition whose notifications are not all done with.
-struct Open {
-    group: Group,
-    receipts: Receipts,
-    proof: Proof,
+pub(super) struct Open {
+    pub(super) group: Group,
+    pub(super) receipts: Receipts,
+    pub(super) proof: Proof,
 }
 
 impl Deliverer {
@@ -129,21 +129,26 @@ impl Deliverer {
     /// The notifications of one channel: several groups at once, each group's one after the other.
     async fn sweep_channel(&self, name: &str, queue: Vec<Due>, clock: SweepClock) -> SweepReport {
         let width = self.channels.get(name).map_or(1, |channel| channel.width().max(1));
-        let stories: Vec<Vec<Due>> = queue
+        let mut stories: Vec<Vec<Due>> = queue
             .chunk_by(|(one, _), (next, _)| one.group.key == next.group.key)
             .map(<[Due]>::to_vec)
             .collect();
+        let together = stories.split_off(self.single(name, &stories, clock.now_ms()));
         let parts = stream::iter(stories).map(|story| self.sweep_story(story, clock));
         let mut parts = pin!(parts.buffer_unordered(width));
         let mut report = SweepReport::default();
         while let Some(part) = parts.next().await {
             report.add(part);
         }
+        self.took(name, report.accepted.iter().filter(|(_, to)| to == name).count(), clock.now_ms());
+        if !together.is_empty() {
+            report.add(self.tell_together(name, &together, clock).await);
+        }
         report
     }
 
     /// The notifications of one group to one channel, in order: an end is not told before its beginning.
-    async fn sweep_story(&self, story: Vec<Due>, clock: SweepClock) -> SweepReport {
+    pub(super) async fn sweep_story(&self, story: Vec<Due>, clock: SweepClock) -> SweepReport {
         let mut report = SweepReport::default();
         let (mut stuck, mut unproven) = (false, false);
         for (open, notification) in &story {

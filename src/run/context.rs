@@ -57,6 +57,7 @@ impl Services {
         let deliverer =
             Deliverer::new(store.clone(), writer.clone(), config.channels.clone(), config.routes.clone())
                 .with_external_url(config.report.public_url.clone())
+                .with_storm_cap(config.storm)
                 .with_ack_links(config.ack.clone())
                 .with_standing_silences(Arc::clone(&config.silences));
         let options = EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() };

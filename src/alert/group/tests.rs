@@ -180,7 +180,8 @@ fn what_nobody_takes_on_escalates_level_by_level() {
     assert!(next(&routes, Some(&one), &[&down], 10 * MINUTE_MS - 1).is_none(), "not yet");
     assert!(next(&routes, Some(&one), &[&acked], 10 * MINUTE_MS).is_none(), "somebody has it in hand");
     let two = next(&routes, Some(&one), &[&down], 10 * MINUTE_MS).expect("level 1");
-    assert_eq!((told(&two), two.level), (vec!["pager".to_owned()], 1));
+    assert_eq!((two.kind, told(&two), two.level), (Kind::Escalated, vec!["pager".to_owned()], 1));
+    assert_eq!(two.unheeded_ms(), 10 * MINUTE_MS);
     assert!(next(&routes, Some(&two), &[&down], 11 * MINUTE_MS).is_none(), "each level once");
     let three = next(&routes, Some(&two), &[&down], 30 * MINUTE_MS).expect("level 2");
     assert_eq!((told(&three), three.level), (vec!["boss".to_owned()], 2));

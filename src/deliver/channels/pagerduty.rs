@@ -81,6 +81,11 @@ impl Channel for PagerDuty {
         self.post(message).boxed()
     }
 
+    /// One event per incident in any case; PagerDuty groups them itself.
+    fn joins(&self) -> bool {
+        false
+    }
+
     fn timeout(&self) -> Duration {
         self.timeout
     }

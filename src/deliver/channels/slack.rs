@@ -168,6 +168,9 @@ fn body(message: &Message<'_>) -> Value {
         "type": "header",
         "text": { "type": "plain_text", "text": shortened(&subject, HEADER_MAX), "emoji": false },
     })];
+    blocks.extend(message.lead().map(|lead| {
+        json!({ "type": "section", "text": { "type": "mrkdwn", "text": escaped(&lead) } })
+    }));
     blocks.extend(incidents.iter().take(INCIDENTS_MAX).map(|incident| {
         json!({ "type": "section", "text": { "type": "mrkdwn", "text": section(message, incident) } })
     }));
