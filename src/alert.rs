@@ -20,6 +20,7 @@ mod route;
 mod silence;
 pub mod silence_file;
 mod storm;
+mod ways;
 
 pub use event::event_of;
 pub use group::{Group, Kind, Notification};

@@ -109,6 +109,9 @@ impl Deliverer {
         channels: BTreeMap<String, Arc<dyn Channel>>,
         routes: Routes,
     ) -> Self {
+        let follow = channels.iter().filter(|(_, channel)| channel.follows());
+        let followers: Vec<String> = follow.map(|(name, _)| name.clone()).collect();
+        let routes = routes.with_followers(&followers);
         let lanes = channels.iter().map(|(name, channel)| (name.clone(), Lanes::new(channel.width())));
         Self {
             store,

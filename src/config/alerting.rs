@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{ClusterSetup, Document, Environment, resolve};
 use crate::alert::{AlertConfig, Maintenance, Routes, silence_file};
-use crate::deliver::{AckSource, StandingSilences, check_ack_secret};
+use crate::deliver::{AckSource, Channel, StandingSilences, check_ack_secret};
 
 /// Where the section and the elements of its arrays are in the file.
 pub(super) struct AlertLines {
@@ -96,17 +96,20 @@ pub(super) fn routes(
     document: &mut Document<'_>,
     names: &[String],
     lines: &AlertLines,
+    channels: &BTreeMap<String, Arc<dyn Channel>>,
     warnings: &mut Vec<String>,
 ) -> (Routes, AlertConfig) {
     let alert: AlertConfig = document.section("alert");
+    let ends = channels.iter().map(|(name, channel)| (name.clone(), channel.end()));
+    let ends = ends.filter(|(_, end)| !end.is_empty()).collect();
     let routes = match Routes::new(&alert, names) {
         Ok(routes) => {
             if alert.production {
-                for message in routes.warnings() {
+                for message in routes.warnings(&ends) {
                     document.error_at(lines.section, "alert.production", message);
                 }
             } else if !names.is_empty() {
-                warnings.extend(routes.warnings());
+                warnings.extend(routes.warnings(&ends));
             }
             routes
         }

@@ -35,7 +35,7 @@ pub(super) fn from_document(
     let (names, channels) = channels(document, environment, store_only);
     let dead_man = dead_man(document, environment, store_only);
     let lines = AlertLines::of(document);
-    let (routes, alert) = routes(document, &names, &lines, &mut warnings);
+    let (routes, alert) = routes(document, &names, &lines, &channels, &mut warnings);
     let silences = silences(document, &alert, &lines, &clusters, path);
     let rules: RulesConfig = document.section("rules");
     let mut config = Config {

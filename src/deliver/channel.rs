@@ -49,6 +49,16 @@ pub trait Channel: Send + Sync {
         true
     }
 
+    /// Whether it keeps book of who has an incident in hand: only then it gets messages of that kind.
+    fn follows(&self) -> bool {
+        false
+    }
+
+    /// The server or program that it ends at: what fails with it. Empty: nothing else ends there.
+    fn end(&self) -> String {
+        String::new()
+    }
+
     /// Whether the messages of one story refer to its first, see [`Message::reference`].
     fn refers(&self) -> bool {
         false

@@ -37,6 +37,10 @@ impl Message<'_> {
             Kind::Resolved => "[RESOLVED]".to_owned(),
             Kind::Repeat => format!("[STILL FIRING:{firing}]"),
             Kind::Escalated => format!("[ESCALATED:{firing}]"),
+            Kind::Taken if self.group.incidents.iter().any(Incident::awaits_somebody) => {
+                format!("[FIRING:{firing}]")
+            }
+            Kind::Taken => format!("[ACKNOWLEDGED:{firing}]"),
             Kind::Storm => return self.storm_subject(),
             Kind::Firing => format!("[FIRING:{firing}]"),
         };
@@ -80,7 +84,7 @@ impl Message<'_> {
                  report list it, too."
                     .to_owned(),
             ),
-            Kind::Firing | Kind::Resolved | Kind::Repeat => None,
+            Kind::Firing | Kind::Resolved | Kind::Repeat | Kind::Taken => None,
         }
     }
 
@@ -105,7 +109,7 @@ impl Message<'_> {
         let over = match self.group.kind {
             Kind::Resolved => true,
             Kind::Storm => self.group.firing().next().is_none(),
-            Kind::Firing | Kind::Repeat | Kind::Escalated => false,
+            Kind::Firing | Kind::Repeat | Kind::Escalated | Kind::Taken => false,
         };
         if over { "resolved" } else { "firing" }
     }

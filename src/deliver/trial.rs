@@ -55,7 +55,9 @@ pub(super) fn group(kind: Kind, channel: &str, now_ms: i64) -> Group {
     let thread = u64::try_from(now_ms).unwrap_or_default();
     let (state, number) = match kind {
         Kind::Resolved => (IncidentState::Resolved, 2),
-        Kind::Firing | Kind::Repeat | Kind::Escalated | Kind::Storm => (IncidentState::Firing, 1),
+        Kind::Firing | Kind::Repeat | Kind::Escalated | Kind::Taken | Kind::Storm => {
+            (IncidentState::Firing, 1)
+        }
     };
     let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let incident = Incident {

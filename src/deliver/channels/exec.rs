@@ -101,6 +101,10 @@ impl Channel for Exec {
         self.run(message).boxed()
     }
 
+    fn end(&self) -> String {
+        self.program.display().to_string()
+    }
+
     fn timeout(&self) -> Duration {
         self.timeout
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Configured;
-use crate::deliver::address::checked_url;
+use crate::deliver::address::{checked_url, end_of};
 use crate::deliver::channel::Reference;
 use crate::deliver::config::{Resolve, request_timeout};
 use crate::deliver::http::{Http, all_of};
@@ -81,9 +81,17 @@ impl Channel for PagerDuty {
         self.post(message).boxed()
     }
 
+    fn follows(&self) -> bool {
+        true
+    }
+
     /// One event per incident in any case; PagerDuty groups them itself.
     fn joins(&self) -> bool {
         false
+    }
+
+    fn end(&self) -> String {
+        end_of(&self.url)
     }
 
     fn timeout(&self) -> Duration {

@@ -122,7 +122,7 @@ impl World {
 }
 
 fn labels(n: usize) -> Labels {
-    let severity = if n % 3 == 0 { "critical" } else { "warning" };
+    let severity = if n.is_multiple_of(3) { "critical" } else { "warning" };
     Labels::from_pairs([
         ("alertname", "EtcdMemberDown"),
         ("cluster", format!("prod-{n}").as_str()),
