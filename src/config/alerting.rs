@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{ClusterSetup, Document, Environment, resolve};
-use crate::alert::{AlertConfig, Maintenance, Routes, silence_file};
+use crate::alert::{AlertConfig, Maintenance, RouteConfig, Routes, silence_file};
 use crate::deliver::{AckSource, Channel, StandingSilences, check_ack_secret};
+use crate::model::unit::{ConfigDuration, format_duration};
 
 /// Where the section and the elements of its arrays are in the file.
 pub(super) struct AlertLines {
@@ -23,6 +24,40 @@ impl AlertLines {
 
     fn element(&self, array: &str, at: usize) -> Option<usize> {
         self.elements.get(&(array.to_owned(), at)).copied().or(self.section)
+    }
+}
+
+/// How long the other side takes an incident for firing that it does not hear of.
+pub(super) struct Hold {
+    pub(super) channel: String,
+    pub(super) line: Option<usize>,
+    pub(super) lasts: ConfigDuration,
+}
+
+/// What is repeated less often than it is held would be taken for resolved in between.
+pub(super) fn check_holds(
+    document: &mut Document<'_>,
+    alert: &AlertConfig,
+    names: &[String],
+    holds: &[Hold],
+) {
+    let fallback = [RouteConfig::to(names.to_vec())];
+    let routes = if alert.route.is_empty() { fallback.as_slice() } else { alert.route.as_slice() };
+    for Hold { channel, line, lasts } in holds {
+        let escalated = |route: &RouteConfig| route.escalation.iter().any(|l| l.channels.contains(channel));
+        for (at, route) in routes.iter().enumerate() {
+            let used =
+                route.channels.contains(channel) || route.failover.contains(channel) || escalated(route);
+            if used && lasts.0 <= route.repeat_interval.0 {
+                let message = format!(
+                    "{} is not longer than the repeat-interval {} of alert.route[{at}]: what still fires would be \
+                     taken for resolved",
+                    format_duration(lasts.0),
+                    format_duration(route.repeat_interval.0)
+                );
+                document.error_at(*line, &format!("channel.{channel}.hold"), message);
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::alerting::{AlertLines, ack_source, routes, silences};
+use super::alerting::{AlertLines, Hold, ack_source, check_holds, routes, silences};
 use super::{
     ClusterSetup, Config, Document, Environment, JobConfig, JobsConfig, Overrides, RulesConfig, resolve,
 };
@@ -32,10 +32,11 @@ pub(super) fn from_document(
     } else {
         clusters(document, environment, overrides.cluster, overrides.clusters_optional)
     };
-    let (names, channels) = channels(document, environment, store_only);
+    let (names, channels, holds) = channels(document, environment, store_only);
     let dead_man = dead_man(document, environment, store_only);
     let lines = AlertLines::of(document);
     let (routes, alert) = routes(document, &names, &lines, &channels, &mut warnings);
+    check_holds(document, &alert, &names, &holds);
     let silences = silences(document, &alert, &lines, &clusters, path);
     let rules: RulesConfig = document.section("rules");
     let mut config = Config {
@@ -154,14 +155,18 @@ fn named_clusters(document: &mut Document<'_>) -> Vec<ClusterSetup> {
 
 type Channels = BTreeMap<String, Arc<dyn Channel>>;
 
-/// The names of all configured channels, and the channels; without any of them opened where `store_only`.
+/// The names of all configured channels, the channels, and how long they hold what they heard; without any of them opened where `store_only`.
 fn channels(
     document: &mut Document<'_>,
     environment: &Environment,
     store_only: bool,
-) -> (Vec<String>, Channels) {
+) -> (Vec<String>, Channels, Vec<Hold>) {
     let configured = document.named::<ChannelConfig>("channel");
     let names = configured.iter().map(|(name, _, _)| name.clone()).collect();
+    let hold = |(name, line, channel): &(String, Option<usize>, ChannelConfig)| {
+        Some(Hold { channel: name.clone(), line: *line, lasts: channel.hold()? })
+    };
+    let holds = configured.iter().filter_map(hold).collect();
     let mut open = Channels::new();
     for (name, line, channel) in configured.into_iter().filter(|_| !store_only) {
         let one = BTreeMap::from([(name.clone(), channel)]);
@@ -176,7 +181,7 @@ fn channels(
             }
         }
     }
-    (names, open)
+    (names, open, holds)
 }
 
 fn dead_man(
