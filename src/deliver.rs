@@ -45,6 +45,7 @@ pub use trial::Trial;
 
 use crate::alert::{Group, Routes, Silences};
 use crate::model::Incident;
+use crate::store::sequence::Newest;
 use crate::store::{Store, Writer};
 use breaker::Breaker;
 use lanes::Lanes;
@@ -75,6 +76,11 @@ pub struct Deliverer {
     /// The newest state of every incident with its number, as this process last saw it. Appending checks
     /// against the store, so an outdated entry costs a retry and never a wrong transition.
     known: Mutex<Option<BTreeMap<String, (u64, Incident)>>>,
+    /// What of the store need not be read again.
+    newest_incidents: Newest<Incident>,
+    newest_groups: Newest<Group>,
+    /// By group, the number of the transition up to which everything has a receipt in the store.
+    complete: Mutex<BTreeMap<String, u64>>,
     /// The newest state of every group, as last read: what is told of while the store cannot be read.
     known_groups: Mutex<BTreeMap<String, Group>>,
     /// The silences as last read.
@@ -104,6 +110,9 @@ impl Deliverer {
             external_url: String::new(),
             breakers: Mutex::default(),
             known: Mutex::default(),
+            newest_incidents: Newest::default(),
+            newest_groups: Newest::default(),
+            complete: Mutex::default(),
             known_groups: Mutex::default(),
             known_silences: Mutex::default(),
             unsaved: Mutex::default(),

@@ -194,7 +194,9 @@ impl Deliverer {
     }
 
     pub(super) async fn reload(&self) -> Result<Known, DeliverError> {
-        let incidents = sequence::all_latest::<Incident>(&self.store, &Prefix::incidents())
+        let incidents = self
+            .newest_incidents
+            .read(&self.store, &Prefix::incidents())
             .await
             .map_err(|source| store_error("read", Prefix::incidents().as_str(), source))?;
         let mut known: Known = incidents
@@ -267,7 +269,7 @@ impl Deliverer {
 
     /// The newest state of every group, by key; as last read where they cannot be read now.
     pub(super) async fn groups(&self, errors: &mut Vec<DeliverError>) -> BTreeMap<String, Found> {
-        match sequence::all_latest::<Group>(&self.store, &Prefix::groups()).await {
+        match self.newest_groups.read(&self.store, &Prefix::groups()).await {
             Ok(groups) => {
                 *lock(&self.known_groups) =
                     groups.into_iter().map(|(_, _, group)| (group.key.clone(), group)).collect();
