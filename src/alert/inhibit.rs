@@ -53,6 +53,11 @@ impl InhibitRule {
         rules
     }
 
+    /// Whether the incident is one that silences others.
+    pub fn may_speak(&self, incident: &Incident) -> bool {
+        incident.state.is_active() && self.source.iter().all(|matcher| matcher.matches(&incident.labels))
+    }
+
     fn may_silence(&self, target: &Labels) -> bool {
         self.target.iter().all(|matcher| matcher.matches(target))
     }

@@ -215,6 +215,9 @@ impl Deliverer {
         let known = self.known(errors).await;
         let all: Vec<&Incident> = known.values().map(|(_, incident)| incident).collect();
         let groups = self.groups(errors).await;
+        // Each incident that a rule may silence is held against these: of thousands the few that count.
+        let sources: Vec<&Incident> =
+            all.iter().copied().filter(|i| self.routes.inhibit.iter().any(|r| r.may_speak(i))).collect();
         let silences = self.silences(errors).await;
         let quiet = Quiet { inhibit: &self.routes.inhibit, silences: &silences };
         let mut members: BTreeMap<String, Vec<&Incident>> = BTreeMap::new();
@@ -229,7 +232,7 @@ impl Deliverer {
                 self.routes.of(&first.labels).into_iter().find(|route| route.group_key(first) == key)
             });
             let Some(route) = route else { continue };
-            let step = group::step(previous, route, &members, &all, quiet, now_ms);
+            let step = group::step(previous, route, &members, &sources, quiet, now_ms);
             if let Some(next) = step {
                 self.append_group(next, drops, errors).await;
             }

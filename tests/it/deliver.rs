@@ -3,6 +3,7 @@
 
 pub mod alertmanager;
 pub mod exec;
+mod failing_receivers;
 pub mod http;
 pub mod providers;
 mod simulation;

@@ -2,7 +2,7 @@
 //! fail before or after the deed, listings are old, clocks jump, processes die at any await. What must hold holds for every seed; a failing
 //! one is printed and repeats itself. `ETCD_MONITOR_SOAK_SEEDS` asks for more of them.
 
-mod faults;
+pub mod faults;
 
 use std::collections::BTreeMap;
 use std::pin::pin;
