@@ -41,7 +41,7 @@ pub use book::{Chapter, Entry, Listed, Overridden, RuleBook};
 pub use completeness::{Completeness, Evidence, completeness};
 pub use evaluate::{Evaluation, RuleError, evaluate};
 pub use file::{RuleFileError, parse};
-pub use owner::{Owner, owner, selections};
+pub use owner::{Owner, owner, recorded_metrics, selections};
 pub use packs::default_pack;
 pub use rule::{Reach, Rule, RuleGroup, RuleKind};
 pub use state::{Active, EvalState};

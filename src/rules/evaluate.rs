@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::rule::{Rule, RuleGroup, RuleKind, Within};
 use super::state::{Active, EvalState};
 use super::template::Template;
-use crate::model::{Finding, FindingState, Label, Labels, METRIC_NAME, SeriesSource};
+use crate::model::{
+    Finding, FindingState, Joined, Label, Labels, METRIC_NAME, SeriesSet, SeriesSource, stale_marker,
+};
 use crate::promql::{self, EvalOptions, Value};
 
 /// The most series one alert rule may have active. More than this is a rule that forgot to aggregate, and
@@ -17,7 +19,8 @@ pub const ACTIVE_SERIES_MAX: usize = 1_000;
 pub struct Evaluation {
     /// Pending and firing, in rule order, then by labels.
     pub findings: Vec<Finding>,
-    /// What recording rules computed, metric name included.
+    /// What recording rules computed, metric name included; for the rest of what they wrote last time the
+    /// stale marker.
     pub recorded: Vec<(Labels, f64)>,
     /// For the next evaluation.
     pub state: EvalState,
@@ -42,7 +45,7 @@ impl Evaluation {
 }
 
 /// Evaluates every rule of `group` over `source` at `at_ms`; `previous` is the state that the evaluation
-/// before it left (the empty one for the first).
+/// before it left (the empty one for the first). A rule sees what the recording rules before it wrote.
 pub fn evaluate(
     group: &RuleGroup,
     source: &dyn SeriesSource,
@@ -51,8 +54,15 @@ pub fn evaluate(
     options: &EvalOptions,
 ) -> Evaluation {
     let mut evaluation = Evaluation::default();
-    for rule in &group.rules {
-        match vector(rule, source, at_ms, options) {
+    let mut written = SeriesSet::default();
+    for (at, rule) in group.rules.iter().enumerate() {
+        let found = if written.is_empty() {
+            vector(rule, source, at_ms, options)
+        } else {
+            vector(rule, &Joined(source, &written), at_ms, options)
+        };
+        let failed = found.is_err();
+        match found {
             Ok(vector) => match &rule.kind {
                 RuleKind::Record => record(rule, vector, &mut evaluation),
                 RuleKind::Alert { .. } => alert(group, rule, vector, at_ms, previous, &mut evaluation),
@@ -67,8 +77,33 @@ pub fn evaluate(
                 evaluation.state.active.extend(kept.map(|(key, active)| (key.clone(), active.clone())));
             }
         }
+        if !rule.is_alert() {
+            let again = |later: &Rule| !later.is_alert() && later.name == rule.name;
+            if !group.rules.iter().skip(at + 1).any(again) {
+                end_series(rule, previous, failed, &mut evaluation);
+            }
+            for (labels, value) in evaluation.recorded.iter().filter(|(l, _)| l.metric_name() == rule.name) {
+                written.push(labels, at_ms, *value);
+            }
+        }
     }
     evaluation
+}
+
+/// Ends the series that rules of this name wrote last time and do not write now. Of a rule that failed nobody
+/// knows what it would have written, so nothing ends.
+fn end_series(rule: &Rule, previous: &EvalState, failed: bool, evaluation: &mut Evaluation) {
+    let failed = failed || evaluation.errors.iter().any(|error| error.rule == rule.name);
+    for labels in previous.recorded.iter().filter(|labels| labels.metric_name() == rule.name) {
+        if evaluation.state.recorded.contains(labels) {
+            continue;
+        }
+        if failed {
+            evaluation.state.recorded.insert(labels.clone());
+        } else {
+            evaluation.recorded.push((labels.clone(), stale_marker()));
+        }
+    }
 }
 
 fn vector(
@@ -88,7 +123,12 @@ fn vector(
 fn record(rule: &Rule, vector: Vec<(Labels, f64)>, evaluation: &mut Evaluation) {
     for (series, value) in vector {
         let labels = with_rule_labels(rule, &series, value).with(METRIC_NAME, &rule.name);
-        evaluation.recorded.push((labels, value));
+        if evaluation.state.recorded.insert(labels.clone()) {
+            evaluation.recorded.push((labels, value));
+        } else {
+            let message = "two series have the same labels once the rule's labels are set".to_owned();
+            evaluation.errors.push(RuleError { rule: rule.name.clone(), message });
+        }
     }
 }
 

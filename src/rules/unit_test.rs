@@ -48,7 +48,7 @@ struct Running {
     alone: RuleGroup,
     state: EvalState,
     findings: Vec<Finding>,
-    /// Series it wrote last: one that is missing next time becomes stale.
+    /// `ALERTS` and `ALERTS_FOR_STATE` as it wrote them last: one that is missing next time becomes stale.
     written: BTreeSet<Labels>,
 }
 
@@ -117,7 +117,11 @@ impl World {
             }
             let mut written = BTreeSet::new();
             let alerts = found.findings.iter().flat_map(alert_series);
-            for (labels, value) in found.recorded.iter().cloned().chain(alerts) {
+            // Recorded series end by themselves.
+            for (labels, value) in &found.recorded {
+                self.set.push(labels, at_ms, *value);
+            }
+            for (labels, value) in alerts {
                 self.set.push(&labels, at_ms, value);
                 written.insert(labels);
             }

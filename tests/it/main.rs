@@ -33,6 +33,7 @@ mod progress;
 mod prometheus;
 mod promql;
 mod proxy;
+mod recorded;
 mod report;
 mod rules;
 mod s3;

@@ -111,3 +111,22 @@ fn a_recording_rule_names_its_result() {
     let labels = Labels::from_pairs([("__name__", "cluster:up:sum"), ("cluster", "a"), ("team", "db")]);
     assert_eq!(evaluation.recorded, [(labels, 1.0)]);
 }
+
+#[test]
+fn what_is_recorded_is_seen_by_later_rules_and_ends_when_it_is_gone() {
+    let text = "groups:\n- name: g\n  rules:\n  - {record: 'c:down', expr: 'count by (cluster) (up == 0)'}\n  \
+        - {alert: Down, expr: 'c:down > 0'}\n  - {record: 'c:all', expr: 'count(c:down)'}\n";
+    let group = parse("g.yaml", text).expect("valid").remove(0);
+    let set = up(&[0.0, 1.0, 0.0]);
+    let mut state = EvalState::default();
+    let mut story = Vec::new();
+    for step in 0..3 {
+        let found = evaluate(&group, &set, step * STEP_MS, &state, &EvalOptions::default());
+        assert_eq!(found.errors, []);
+        let ended = found.recorded.iter().filter(|(_, value)| crate::model::is_stale_marker(*value)).count();
+        story.push((found.findings.len(), found.recorded.len() - ended, ended));
+        // As a store keeps it.
+        state = serde_json::from_slice(&serde_json::to_vec(&found.state).expect("JSON")).expect("reads back");
+    }
+    assert_eq!(story, [(1, 2, 0), (0, 0, 2), (1, 2, 0)]);
+}
