@@ -39,7 +39,7 @@ pub mod unit_test;
 pub use absence::{Absence, Scope, absence};
 pub use book::{Chapter, Entry, Listed, Overridden, RuleBook};
 pub use completeness::{Completeness, Evidence, completeness};
-pub use evaluate::{Evaluation, RuleError, evaluate};
+pub use evaluate::{ACTIVE_SERIES_MAX, Cut, Evaluation, RuleError, SERIES_LIMIT_ALERT, evaluate};
 pub use file::{RuleFileError, parse};
 pub use owner::{Owner, owner, recorded_metrics, selections};
 pub use packs::default_pack;

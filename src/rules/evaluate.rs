@@ -25,9 +25,22 @@ pub struct Evaluation {
     /// For the next evaluation.
     pub state: EvalState,
     pub errors: Vec<RuleError>,
-    /// Rules with more than [`ACTIVE_SERIES_MAX`] active series; the rest of theirs is not in `findings`.
-    pub cut: Vec<String>,
+    /// Rules with more than [`ACTIVE_SERIES_MAX`] active series; the rest of theirs is not in `findings`, and
+    /// a finding named [`SERIES_LIMIT_ALERT`] says so.
+    pub cut: Vec<Cut>,
 }
+
+/// A rule with more active series than are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    pub rule: String,
+    pub severity: String,
+    /// How many it has.
+    pub active: usize,
+}
+
+/// The alert that says that a rule has more active series than are told. Its label `rule` names the rule.
+pub const SERIES_LIMIT_ALERT: &str = "EtcdMonitorRuleSeriesLimit";
 
 /// Why one rule has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +53,7 @@ pub struct RuleError {
 impl Evaluation {
     /// Whether the rule's silence means nothing because it failed or was cut.
     pub fn is_partial(&self, rule: &str) -> bool {
-        self.cut.iter().any(|name| name == rule) || self.errors.iter().any(|error| error.rule == rule)
+        self.cut.iter().any(|cut| cut.rule == rule) || self.errors.iter().any(|error| error.rule == rule)
     }
 }
 
@@ -87,7 +100,36 @@ pub fn evaluate(
             }
         }
     }
+    for cut in evaluation.cut.clone() {
+        say_cut(group, &cut, at_ms, previous, &mut evaluation);
+    }
     evaluation
+}
+
+/// One finding in place of those that are not told.
+fn say_cut(group: &RuleGroup, cut: &Cut, at_ms: i64, previous: &EvalState, evaluation: &mut Evaluation) {
+    let severity = if cut.severity.is_empty() { "warning" } else { &cut.severity };
+    let labels =
+        Labels::from_pairs([("alertname", SERIES_LIMIT_ALERT), ("rule", &cut.rule), ("severity", severity)]);
+    let (rule, value) = (SERIES_LIMIT_ALERT.to_owned(), cut.active as f64);
+    let since_ms = previous.active.get(&labels.fingerprint()).map_or(at_ms, |before| before.since_ms);
+    let summary = format!("Rule {} has {} active series; {ACTIVE_SERIES_MAX} are told", cut.rule, cut.active);
+    let description =
+        "More than a thousand things are wrong at once, or the rule forgets to aggregate: what is \
+                       beyond the limit has no incident of its own."
+            .to_owned();
+    evaluation.findings.push(Finding {
+        group: group.name.clone(),
+        alert: rule.clone(),
+        labels: labels.clone(),
+        annotations: [("summary".to_owned(), summary), ("description".to_owned(), description)].into(),
+        value,
+        state: FindingState::Firing,
+        active_since_ms: since_ms,
+    });
+    let series = labels.clone();
+    let active = Active { rule, series, since_ms, held_ms: at_ms, value, fired: true };
+    evaluation.state.active.insert(labels.fingerprint(), active);
 }
 
 /// Ends the series that rules of this name wrote last time and do not write now. Of a rule that failed nobody
@@ -169,7 +211,13 @@ fn alert(
         }
     }
     if active.len() > ACTIVE_SERIES_MAX {
-        evaluation.cut.push(rule.name.clone());
+        let severity = rule.severity();
+        let same = |cut: &&mut Cut| cut.rule == rule.name && cut.severity == severity;
+        // The variants of a rule are one rule to people.
+        match evaluation.cut.iter_mut().find(same) {
+            Some(cut) => cut.active += active.len(),
+            None => evaluation.cut.push(Cut { rule: rule.name.clone(), severity, active: active.len() }),
+        }
     }
     for (labels, active) in active.into_iter().take(ACTIVE_SERIES_MAX) {
         evaluation.findings.push(Finding {

@@ -84,19 +84,60 @@ fn a_failed_rule_keeps_its_state_and_leaves_the_others() {
     assert!(failed.is_partial("Twin") && !failed.is_partial("Down"), "{:?}", failed.errors);
 }
 
-#[test]
-fn too_many_series_are_cut_and_named() {
+/// `down` members of 1,100 are down.
+fn members(down: usize) -> SeriesSet {
     let mut set = SeriesSet::default();
-    for n in 0..=ACTIVE_SERIES_MAX {
+    for n in 0..1_100 {
         let instance = format!("m{n}");
-        set.push(&Labels::from_pairs([("__name__", "up"), ("instance", instance.as_str())]), 0, 0.0);
+        let labels = Labels::from_pairs([("__name__", "up"), ("instance", instance.as_str())]);
+        set.push(&labels, 0, if n < down { 0.0 } else { 1.0 });
     }
-    let group = group("{alert: Down, expr: up == 0}");
-    let evaluation = evaluate(&group, &set, 0, &EvalState::default(), &EvalOptions::default());
-    assert_eq!(
-        (evaluation.findings.len(), evaluation.cut.as_slice()),
-        (ACTIVE_SERIES_MAX, &["Down".to_owned()][..])
-    );
+    set
+}
+
+#[test]
+fn too_many_series_are_one_finding_that_ends() {
+    let group = group("{alert: Down, expr: up == 0, labels: {severity: critical}}");
+    let options = EvalOptions::default();
+    let limit = |evaluation: &Evaluation| {
+        evaluation.findings.iter().find(|finding| finding.alert == SERIES_LIMIT_ALERT).cloned()
+    };
+    let full = evaluate(&group, &members(ACTIVE_SERIES_MAX), 0, &EvalState::default(), &options);
+    assert_eq!((full.findings.len(), limit(&full)), (ACTIVE_SERIES_MAX, None));
+
+    let over = evaluate(&group, &members(1_042), STEP_MS, &full.state, &options);
+    assert_eq!(over.findings.len(), ACTIVE_SERIES_MAX + 1);
+    assert!(over.errors.is_empty() && over.is_partial("Down"));
+    let said = limit(&over).expect("one finding says so");
+    assert_eq!((said.labels.get("rule"), said.labels.get("severity")), (Some("Down"), Some("critical")));
+    assert_eq!((said.value, said.state, said.active_since_ms), (1_042.0, FindingState::Firing, STEP_MS));
+    assert!(said.annotations["summary"].contains("Down has 1042 active series"), "{said:?}");
+
+    let still = evaluate(&group, &members(1_050), 2 * STEP_MS, &over.state, &options);
+    let again = limit(&still).expect("still");
+    assert_eq!((again.fingerprint(), again.active_since_ms), (said.fingerprint(), STEP_MS));
+
+    let below = evaluate(&group, &members(3), 3 * STEP_MS, &still.state, &options);
+    assert_eq!((below.findings.len(), limit(&below)), (3, None));
+    let incident = crate::model::Incident {
+        fingerprint: said.fingerprint(),
+        episode: 1,
+        state: crate::model::IncidentState::Firing,
+        group: said.group.clone(),
+        alert: said.alert.clone(),
+        severity: said.severity(),
+        labels: said.labels.clone(),
+        annotations: said.annotations,
+        value: said.value,
+        active_since_ms: 0,
+        fired_ms: 0,
+        changed_ms: 0,
+        reason: None,
+        silenced_by: None,
+    };
+    let nobody = crate::rules::Completeness::default();
+    let absent = crate::rules::absence(&incident, &group, &below, &nobody, &crate::rules::Scope::new());
+    assert_eq!(absent, crate::rules::Absence::Clear, "it resolves as its rule was evaluated");
 }
 
 #[test]
