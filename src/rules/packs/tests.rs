@@ -216,3 +216,14 @@ fn every_threshold_is_held() {
         assert_eq!(for_ms == 0, is_fact, "{}", rule.name);
     }
 }
+
+/// The rule and the charts read the same sources in the same order.
+#[test]
+fn slow_requests_are_looked_for_along_the_catalogues_chain() {
+    let chain = &crate::model::catalogue::catalogue().get("put_latency").expect("listed").queries;
+    for rule in alerts(default_pack().expect("valid")).iter().filter(|rule| rule.name == "EtcdRequestsSlow") {
+        let places: Vec<usize> =
+            chain.iter().map(|query| rule.expr_text.find(&query.source).expect(&query.source)).collect();
+        assert!(places.is_sorted() && places.len() == 4, "{places:?}");
+    }
+}
