@@ -4,10 +4,12 @@
 //! structs, and the checks that need more than one of them. Refuses: knowing what a value does.
 //! Only `run`, `cli` and `jobs` read it.
 
+mod alerting;
 mod check;
 mod cluster;
 mod document;
 mod environment;
+mod rules;
 mod secrets;
 mod sections;
 
@@ -18,17 +20,18 @@ use std::sync::Arc;
 pub use cluster::ClusterSetup;
 pub use document::{ConfigError, ConfigErrors, Document};
 pub use environment::{Environment, process_environment};
+pub use rules::RulesConfig;
 pub use secrets::{SecretError, resolve};
-pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig, RulesConfig};
+pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig};
 
-use crate::alert::Routes;
-use crate::deliver::{Channel, DeadMan};
+use crate::alert::{Routes, StormConfig};
+use crate::deliver::{AckSource, Channel, DeadMan, StandingSilences};
 use crate::discover::data_dir::{Places, sharing_disk};
 use crate::model::Labels;
 use crate::probe::ScrapeConfig;
 use crate::promql::EvalOptions;
 use crate::report::ReportConfig;
-use crate::rules::RuleGroup;
+use crate::rules::{RuleBook, RuleGroup};
 use crate::store::{Store, StoreConfig};
 use crate::survey::{Subject, Survey};
 use crate::watch::WatchConfig;
@@ -40,11 +43,19 @@ pub struct Config {
     pub clusters: Vec<ClusterSetup>,
     pub scrape: ScrapeConfig,
     pub watch: WatchConfig,
-    /// The shipped pack and the rule files, in that order.
+    /// The shipped packs and the rule files, in that order, with what is switched off.
+    pub rules: RuleBook,
+    /// Those of them that are evaluated.
     pub groups: Vec<RuleGroup>,
     /// `$externalLabels` of rule templates.
     pub external_labels: Labels,
     pub routes: Routes,
+    /// From when on messages are joined.
+    pub storm: StormConfig,
+    /// Of files and maintenance windows.
+    pub silences: Arc<StandingSilences>,
+    /// Absent where no URL is known that could answer links to acknowledge with.
+    pub ack: Option<AckSource>,
     pub channels: BTreeMap<String, Arc<dyn Channel>>,
     /// Absent when it is not configured, and for commands that only read the store.
     pub dead_man: Option<Arc<DeadMan>>,
@@ -69,6 +80,8 @@ pub struct Overrides {
     pub known_jobs: Option<Vec<&'static str>>,
     /// The command only reads the store: no secret is resolved, no certificate looked at, no channel opened.
     pub store_only: bool,
+    /// The command answers links to acknowledge with: their secret is resolved all the same.
+    pub answers_links: bool,
 }
 
 impl Overrides {
@@ -120,8 +133,7 @@ impl Config {
 
     /// How many alert rules are evaluated.
     pub fn rules_total(&self) -> usize {
-        let alerts = self.groups.iter().flat_map(|group| &group.rules);
-        alerts.filter(|rule| matches!(rule.kind, crate::rules::RuleKind::Alert { .. })).count()
+        self.rules.alerts_total()
     }
 
     /// The clusters, as a survey knows them.
@@ -141,6 +153,7 @@ impl Config {
             rules_total: self.rules_total(),
             expected_interval_ms: self.expected_interval_ms(),
             options: EvalOptions { max_samples: self.query.max_samples, ..EvalOptions::default() },
+            standing: Arc::clone(&self.silences) as _,
         }
     }
 

@@ -1,17 +1,14 @@
 //! From the parsed file to a [`Config`]: every section, every cross-check, every error.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use super::{
-    ClusterSetup, Config, Document, Environment, JobConfig, JobsConfig, Overrides, RulesConfig, resolve,
-};
-use crate::alert::{AlertConfig, Routes};
+use super::alerting::{AlertLines, Hold, ack_source, check_holds, routes, silences};
+use super::{ClusterSetup, Config, Document, Environment, JobConfig, JobsConfig, Overrides, resolve, rules};
 use crate::deliver::{Channel, ChannelConfig, DeadMan, DeadManConfig};
 use crate::etcd::{ClusterConfig, EtcdError, Login};
-use crate::model::{ClusterName, CronSchedule, Labels};
-use crate::rules::{self, RuleGroup, RuleKind};
+use crate::model::{ClusterName, CronSchedule};
 
 const SECTIONS: [&str; 12] = [
     "store", "cluster", "scrape", "watch", "rules", "alert", "channel", "dead-man", "report", "query",
@@ -32,28 +29,38 @@ pub(super) fn from_document(
     } else {
         clusters(document, environment, overrides.cluster, overrides.clusters_optional)
     };
-    let (names, channels) = channels(document, environment, store_only);
+    let (names, channels, holds) = channels(document, environment, store_only);
     let dead_man = dead_man(document, environment, store_only);
-    let routes = routes(document, &names, &mut warnings);
-    let rules: RulesConfig = document.section("rules");
+    let lines = AlertLines::of(document);
+    let (routes, alert) = routes(document, &names, &lines, &channels, &mut warnings);
+    check_holds(document, &alert, &names, &holds);
+    let silences = silences(document, &alert, &lines, &clusters, path);
+    let (rules, external_labels) = rules::rules(document, path, &clusters, &mut warnings);
     let mut config = Config {
         store: document.section("store"),
         clusters,
         scrape: document.section("scrape"),
         watch: document.section("watch"),
-        external_labels: Labels::from_pairs(
-            rules.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str())),
-        ),
-        groups: groups(document, &rules, path),
+        groups: rules.groups(),
+        external_labels,
+        rules,
         routes,
+        storm: alert.storm,
+        silences,
         channels,
         dead_man,
         report: document.section("report"),
+        ack: None,
         query: document.section("query"),
         jobs,
         log: document.section("log"),
         warnings,
     };
+    let resolved = !store_only || overrides.answers_links;
+    match ack_source(&alert, config.report.public_url.as_deref(), environment, resolved) {
+        Ok(source) => config.ack = source,
+        Err((key, message)) => document.error_at(lines.section, key, message),
+    }
     for (key, message) in config.watch.problems() {
         document.error_at(None, &format!("watch.{key}"), message);
     }
@@ -147,14 +154,18 @@ fn named_clusters(document: &mut Document<'_>) -> Vec<ClusterSetup> {
 
 type Channels = BTreeMap<String, Arc<dyn Channel>>;
 
-/// The names of all configured channels, and the channels; without any of them opened where `store_only`.
+/// The names of all configured channels, the channels, and how long they hold what they heard; without any of them opened where `store_only`.
 fn channels(
     document: &mut Document<'_>,
     environment: &Environment,
     store_only: bool,
-) -> (Vec<String>, Channels) {
+) -> (Vec<String>, Channels, Vec<Hold>) {
     let configured = document.named::<ChannelConfig>("channel");
     let names = configured.iter().map(|(name, _, _)| name.clone()).collect();
+    let hold = |(name, line, channel): &(String, Option<usize>, ChannelConfig)| {
+        Some(Hold { channel: name.clone(), line: *line, lasts: channel.hold()? })
+    };
+    let holds = configured.iter().filter_map(hold).collect();
     let mut open = Channels::new();
     for (name, line, channel) in configured.into_iter().filter(|_| !store_only) {
         let one = BTreeMap::from([(name.clone(), channel)]);
@@ -169,7 +180,7 @@ fn channels(
             }
         }
     }
-    (names, open)
+    (names, open, holds)
 }
 
 fn dead_man(
@@ -186,92 +197,6 @@ fn dead_man(
         Err(message) => {
             document.error_at(line, "dead-man", message);
             None
-        }
-    }
-}
-
-fn routes(document: &mut Document<'_>, names: &[String], warnings: &mut Vec<String>) -> Routes {
-    let (line, elements) = document.lines_of("alert");
-    let alert: AlertConfig = document.section("alert");
-    match Routes::new(&alert, names) {
-        Ok(routes) => {
-            if alert.production {
-                for message in routes.warnings() {
-                    document.error_at(line, "alert.production", message);
-                }
-            } else if !names.is_empty() {
-                warnings.extend(routes.warnings());
-            }
-            routes
-        }
-        Err(errors) => {
-            for error in errors {
-                let (array, at) = error.place();
-                let line = elements.get(&(array.to_owned(), at)).copied().or(line);
-                document.error_at(line, "alert", error.to_string());
-            }
-            Routes::default()
-        }
-    }
-}
-
-/// The shipped pack without what is switched off, then the rule files.
-fn groups(document: &mut Document<'_>, config: &RulesConfig, path: Option<&Path>) -> Vec<RuleGroup> {
-    let mut groups = Vec::new();
-    if config.default_pack {
-        match rules::default_pack() {
-            Ok(shipped) => groups.extend(shipped),
-            Err(errors) => {
-                errors.iter().for_each(|error| document.error_at(None, "rules", error.to_string()));
-            }
-        }
-    }
-    let names = alert_names(&groups);
-    for unknown in config.disable.iter().filter(|name| !names.contains(name.as_str())) {
-        let known = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-        document.error_at(
-            None,
-            "rules.disable",
-            format!("there is no shipped alert {unknown:?}; there are {known}"),
-        );
-    }
-    for group in &mut groups {
-        group.rules.retain(|rule| !config.disable.contains(&rule.name));
-    }
-    // Paths in a file are relative to it.
-    let base = path.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
-    for file in &config.files {
-        read_rules(document, &base.join(file), &mut groups);
-    }
-    groups.retain(|group| !group.rules.is_empty());
-    groups
-}
-
-fn alert_names(groups: &[RuleGroup]) -> BTreeSet<String> {
-    let rules = groups.iter().flat_map(|group| &group.rules);
-    rules.filter(|rule| matches!(rule.kind, RuleKind::Alert { .. })).map(|rule| rule.name.clone()).collect()
-}
-
-fn read_rules(document: &mut Document<'_>, path: &PathBuf, groups: &mut Vec<RuleGroup>) {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => {
-            document.error_at(None, "rules.files", format!("{} cannot be read: {error}", path.display()));
-            return;
-        }
-    };
-    match rules::parse(&path.display().to_string(), &text) {
-        Err(errors) => {
-            errors.iter().for_each(|error| document.error_at(None, "rules.files", error.to_string()));
-        }
-        Ok(parsed) => {
-            for group in parsed {
-                if groups.iter().any(|known| known.name == group.name) {
-                    let message = format!("{}: there are two groups named {:?}", path.display(), group.name);
-                    document.error_at(None, "rules.files", message);
-                }
-                groups.push(group);
-            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::rule::{Rule, RuleGroup, RuleKind};
+use super::rule::{Rule, RuleGroup, RuleKind, Within};
 use super::state::{Active, EvalState};
 use super::template::{QueryResult, Template, TemplateData};
 use crate::model::{Finding, FindingState, Label, Labels, METRIC_NAME, Selection, SeriesSource};
@@ -64,7 +64,8 @@ pub fn evaluate(
     let mut evaluation = Evaluation::default();
     let words = Words { options, query: &|query| ask(query, source, at_ms, &options.eval) };
     for rule in &group.rules {
-        match vector(&rule.expr, source, at_ms, &options.eval) {
+        let reach = Within { source, clusters: &rule.clusters };
+        match vector(&rule.expr, &reach, at_ms, &options.eval) {
             Ok(vector) => match &rule.kind {
                 RuleKind::Record => record(rule, vector, &words, &mut evaluation),
                 RuleKind::Alert { .. } => {
@@ -74,7 +75,10 @@ pub fn evaluate(
             Err(message) => {
                 evaluation.errors.push(RuleError { rule: rule.name.clone(), message });
                 // The condition may well still hold: its `for` goes on.
-                let kept = previous.active.iter().filter(|(_, active)| active.rule == rule.name);
+                let kept = previous.active.iter().filter(|(_, active)| {
+                    let cluster = active.series.get("cluster").unwrap_or("");
+                    active.rule == rule.name && rule.clusters.has(cluster)
+                });
                 evaluation.state.active.extend(kept.map(|(key, active)| (key.clone(), active.clone())));
             }
         }
@@ -101,7 +105,8 @@ pub fn asked<'a>(
     let words = Words { options, query: &query };
     for rule in groups.into_iter().flat_map(|group| &group.rules).filter(|rule| rule.asks_unforeseen()) {
         // A failing expression is told by the evaluation.
-        for (series, value) in vector(&rule.expr, source, at_ms, &options.eval).unwrap_or_default() {
+        let reach = Within { source, clusters: &rule.clusters };
+        for (series, value) in vector(&rule.expr, &reach, at_ms, &options.eval).unwrap_or_default() {
             for (_, template) in rule.templates() {
                 words.text(template, &series, value);
             }
@@ -178,6 +183,7 @@ fn alert(
     if *keep_firing_for_ms > 0 {
         let lingering = previous.active.values().filter(|before| {
             before.rule == rule.name
+                && rule.clusters.has(before.series.get("cluster").unwrap_or(""))
                 && before.fired
                 && at_ms.saturating_sub(before.gone_since_ms.unwrap_or(at_ms)) < *keep_firing_for_ms
         });

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::rule::{Rule, RuleGroup, RuleKind};
+use super::rule::{Reach, Rule, RuleGroup, RuleKind};
 use super::template::Template;
 use crate::model::unit::{UnitError, parse_duration};
 use crate::promql;
@@ -176,7 +176,16 @@ impl Reader<'_> {
         let line = rule.expr.referenced.line();
         let whole = self.errors.len() == before;
         let (name, expr) = (name?, expr?);
-        whole.then_some(Rule { name, kind, expr, expr_text: rule.expr.value, labels, queries, line })
+        whole.then_some(Rule {
+            name,
+            kind,
+            expr,
+            expr_text: rule.expr.value,
+            labels,
+            queries,
+            line,
+            clusters: Reach::All,
+        })
     }
 
     fn expression(&mut self, text: &Spanned<String>) -> Option<promql::Expr> {

@@ -14,8 +14,9 @@ mod number;
 mod printf;
 mod tree;
 mod value;
+mod walk;
 
-use self::tree::{Command, Node, Operand, Pipeline, Tree};
+use self::tree::{Node, Tree};
 use self::value::Value;
 use crate::model::Labels;
 
@@ -64,6 +65,11 @@ impl TemplateData<'_> {
 }
 
 impl Template {
+    /// A template of `text` and nothing to fill in.
+    pub fn literal(text: &str) -> Self {
+        Self(Tree { nodes: vec![Node::Text(text.to_owned())], ..Tree::default() })
+    }
+
     /// # Errors
     /// When the text has an unclosed `{{` or block, an unknown function or variable, or is otherwise not in
     /// the language.
@@ -88,57 +94,27 @@ impl Template {
 
     /// Every `query` in it; `None` for one whose words depend on the alert.
     pub fn queries(&self) -> Vec<Option<&str>> {
-        let mut queries = Vec::new();
-        for nodes in std::iter::once(&self.0.nodes).chain(self.0.defined.values()) {
-            of_nodes(nodes, &mut queries);
-        }
-        queries
+        walk::queries(&self.0)
     }
-}
 
-fn of_nodes<'a>(nodes: &'a [Node], queries: &mut Vec<Option<&'a str>>) {
-    for node in nodes {
-        match node {
-            Node::Action(pipeline) | Node::Call { with: Some(pipeline), .. } => {
-                of_pipeline(pipeline, queries);
+    /// The template with every literal `from` replaced by `to`, and whether there was one: a rule's text says
+    /// its limit as a number literal (`{{ 0.01 | humanizeDuration }}`), so that it follows the limit in effect.
+    pub fn with_number(&self, from: f64, to: f64) -> (Self, bool) {
+        let mut changed = self.clone();
+        let mut found = false;
+        walk::each_constant(&mut changed.0, &mut |constant| {
+            if matches!(constant, Value::Float(_) | Value::Int(_)) && constant.number() == Ok(from) {
+                (*constant, found) = (Value::Float(to), true);
             }
-            Node::If { condition: pipeline, then, otherwise }
-            | Node::With { condition: pipeline, then, otherwise }
-            | Node::Range { over: pipeline, each: then, otherwise } => {
-                of_pipeline(pipeline, queries);
-                of_nodes(then, queries);
-                of_nodes(otherwise, queries);
-            }
-            Node::Text(_) | Node::Call { with: None, .. } | Node::Break | Node::Continue => {}
-        }
+        });
+        (changed, found)
     }
-}
 
-fn of_pipeline<'a>(pipeline: &'a Pipeline, queries: &mut Vec<Option<&'a str>>) {
-    let mut before: Option<&Operand> = None;
-    for command in &pipeline.commands {
-        let operands = match command {
-            Command::Operand(operand) => std::slice::from_ref(operand),
-            Command::Function { name, arguments } => {
-                if name == "query" {
-                    queries.push(match arguments.first().or(before) {
-                        Some(Operand::Constant(Value::Text(query))) => Some(query),
-                        _ => None,
-                    });
-                }
-                arguments
-            }
-        };
-        operands.iter().for_each(|operand| of_operand(operand, queries));
-        before = if let Command::Operand(operand) = command { Some(operand) } else { None };
-    }
-}
-
-fn of_operand<'a>(operand: &'a Operand, queries: &mut Vec<Option<&'a str>>) {
-    match operand {
-        Operand::Pipeline(pipeline) => of_pipeline(pipeline, queries),
-        Operand::Fields(base, _) => of_operand(base, queries),
-        _ => {}
+    /// The template with `text`, taken literally, at its end.
+    #[must_use]
+    pub fn followed_by(mut self, text: &str) -> Self {
+        self.0.nodes.push(Node::Text(text.to_owned()));
+        self
     }
 }
 

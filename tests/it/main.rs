@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, reads its environment, and prints what it measured"
 )]
 
+mod ack_link;
 mod alert_test;
 mod bad_input;
 mod commands;

@@ -19,6 +19,22 @@ fn render(template: &str, value: f64) -> String {
     Template::parse(template).unwrap_or_else(|error| panic!("{template}: {error}")).render(&data)
 }
 
+#[test]
+fn a_literal_number_follows_the_limit_in_effect() {
+    let parsed = Template::parse("over {{ 0.01 | humanizeDuration }} in {{ $value }}").expect("valid");
+    let (changed, found) = parsed.with_number(0.01, 0.02);
+    let labels = Labels::default();
+    let data = TemplateData {
+        labels: &labels,
+        value: 1.0,
+        external_labels: &labels,
+        external_url: "",
+        query: &|_| Ok(Vec::new()),
+    };
+    assert!(found && changed.followed_by(" {{").render(&data) == "over 20ms in 1 {{");
+    assert!(!parsed.with_number(0.5, 1.0).1);
+}
+
 /// `tests/it/templates.rs` compares with Prometheus; here is what the language is for.
 #[test]
 fn renders() {
