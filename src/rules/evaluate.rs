@@ -177,7 +177,7 @@ fn alert(
         let before = previous.active.get(&labels.fingerprint());
         let since_ms = before.map_or(at_ms, |before| before.since_ms);
         let fired = before.is_some_and(|before| before.fired) || at_ms.saturating_sub(since_ms) >= *for_ms;
-        let next = Active { rule: rule.name.clone(), series, since_ms, held_ms: at_ms, value, fired };
+        let next = Active { rule: rule.name.clone(), series, since_ms, value, fired, gone_since_ms: None };
         if active.insert(labels, next).is_some() {
             let message = "two series have the same labels once the rule's labels are set".to_owned();
             evaluation.errors.push(RuleError { rule: rule.name.clone(), message });
@@ -188,13 +188,14 @@ fn alert(
             before.rule == rule.name
                 && rule.clusters.has(before.series.get("cluster").unwrap_or(""))
                 && before.fired
-                && at_ms.saturating_sub(before.held_ms) < *keep_firing_for_ms
+                && at_ms.saturating_sub(before.gone_since_ms.unwrap_or(at_ms)) < *keep_firing_for_ms
         });
         for before in lingering {
             let labels = alert_labels(rule, &before.series, before.value, words);
             // Rules of one name tell their series apart by the labels they set.
             if previous.active.contains_key(&labels.fingerprint()) {
-                active.entry(labels).or_insert_with(|| before.clone());
+                let gone_since_ms = before.gone_since_ms.or(Some(at_ms));
+                active.entry(labels).or_insert_with(|| Active { gone_since_ms, ..before.clone() });
             }
         }
     }
