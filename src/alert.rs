@@ -22,7 +22,7 @@ pub mod silence_file;
 mod storm;
 mod ways;
 
-pub use event::event_of;
+pub use event::{event_of, events_of_silence};
 pub use group::{Group, Kind, Notification};
 pub use incident::Observation;
 pub use inhibit::InhibitRule;
