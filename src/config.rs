@@ -9,6 +9,7 @@ mod check;
 mod cluster;
 mod document;
 mod environment;
+mod rules;
 mod secrets;
 mod sections;
 
@@ -19,16 +20,18 @@ use std::sync::Arc;
 pub use cluster::ClusterSetup;
 pub use document::{ConfigError, ConfigErrors, Document};
 pub use environment::{Environment, process_environment};
+pub use rules::RulesConfig;
 pub use secrets::{SecretError, resolve};
-pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig, RulesConfig};
+pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig};
 
 use crate::alert::{Routes, StormConfig};
 use crate::deliver::{AckSource, Channel, DeadMan, StandingSilences};
 use crate::discover::data_dir::{Places, sharing_disk};
+use crate::model::Labels;
 use crate::probe::ScrapeConfig;
 use crate::promql::EvalOptions;
 use crate::report::ReportConfig;
-use crate::rules::RuleGroup;
+use crate::rules::{RuleBook, RuleGroup};
 use crate::store::{Store, StoreConfig};
 use crate::survey::{Subject, Survey};
 use crate::watch::WatchConfig;
@@ -40,8 +43,12 @@ pub struct Config {
     pub clusters: Vec<ClusterSetup>,
     pub scrape: ScrapeConfig,
     pub watch: WatchConfig,
-    /// The shipped pack and the rule files, in that order.
+    /// The shipped packs and the rule files, in that order, with what is switched off.
+    pub rules: RuleBook,
+    /// Those of them that are evaluated.
     pub groups: Vec<RuleGroup>,
+    /// `$externalLabels` of rule templates.
+    pub external_labels: Labels,
     pub routes: Routes,
     /// From when on messages are joined.
     pub storm: StormConfig,
@@ -126,8 +133,7 @@ impl Config {
 
     /// How many alert rules are evaluated.
     pub fn rules_total(&self) -> usize {
-        let alerts = self.groups.iter().flat_map(|group| &group.rules);
-        alerts.filter(|rule| matches!(rule.kind, crate::rules::RuleKind::Alert { .. })).count()
+        self.rules.alerts_total()
     }
 
     /// The clusters, as a survey knows them.

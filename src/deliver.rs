@@ -51,6 +51,7 @@ pub use trial::Trial;
 
 use crate::alert::{Group, Routes, Silence};
 use crate::model::Incident;
+use crate::store::sequence::Newest;
 use crate::store::{Store, Writer};
 use breaker::Breaker;
 use lanes::Lanes;
@@ -90,6 +91,11 @@ pub struct Deliverer {
     /// The newest state of every incident with its number, as this process last saw it. Appending checks
     /// against the store, so an outdated entry costs a retry and never a wrong transition.
     known: Mutex<Option<BTreeMap<String, (u64, Incident)>>>,
+    /// What of the store need not be read again.
+    newest_incidents: Newest<Incident>,
+    newest_groups: Newest<Group>,
+    /// By group, the number of the transition up to which everything has a receipt in the store.
+    complete: Mutex<BTreeMap<String, u64>>,
     /// The newest state of every group, as last read: what is told of while the store cannot be read.
     known_groups: Mutex<BTreeMap<String, Group>>,
     /// The store's silences as last read.
@@ -126,6 +132,9 @@ impl Deliverer {
             ack_links: Mutex::default(),
             breakers: Mutex::default(),
             known: Mutex::default(),
+            newest_incidents: Newest::default(),
+            newest_groups: Newest::default(),
+            complete: Mutex::default(),
             known_groups: Mutex::default(),
             known_silences: Mutex::default(),
             unsaved: Mutex::default(),

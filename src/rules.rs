@@ -23,22 +23,27 @@
 //! An incident without `instance` needs a quorum of the cluster's members with such evidence.
 
 mod absence;
+mod book;
 pub mod completeness;
 mod evaluate;
 pub mod file;
+pub mod overrides;
 mod owner;
 mod packs;
 mod rule;
 mod state;
 mod template;
+mod threshold;
 pub mod unit_test;
 
 pub use absence::{Absence, Scope, absence};
+pub use book::{Chapter, Entry, Listed, Overridden, RuleBook};
 pub use completeness::{Completeness, Evidence, completeness};
-pub use evaluate::{Evaluation, RuleError, evaluate};
+pub use evaluate::{Evaluation, RuleError, RuleOptions, asked, evaluate};
 pub use file::{RuleFileError, parse};
 pub use owner::{Owner, owner, selections};
 pub use packs::default_pack;
-pub use rule::{Rule, RuleGroup, RuleKind};
+pub use rule::{Reach, Rule, RuleGroup, RuleKind};
 pub use state::{Active, EvalState};
-pub use template::{Template, TemplateError};
+pub use template::{QueryResult, Template, TemplateData, TemplateError};
+pub use threshold::{Threshold, ThresholdText, Unit};

@@ -117,8 +117,8 @@ pub struct Quiet<'a> {
 
 /// The next state of a group, or `None` when nobody has to be told anything now.
 ///
-/// `members` are the newest states of the group's incidents, `all` those of every incident (they may
-/// inhibit). Told is each episode's beginning and each told episode's end, once; an incident that resolved
+/// `members` are the newest states of the group's incidents, `all` those of every incident that may
+/// inhibit others. Told is each episode's beginning and each told episode's end, once; an incident that resolved
 /// before it was told is never mentioned. Critical news does not wait for `group-wait` or `group-interval`.
 /// What is silenced is not told: its end neither, until the silence is over. What still fires when a silence
 /// ends is told again. While the route is muted everything waits. A level of escalation is told to its own

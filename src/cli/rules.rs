@@ -1,18 +1,15 @@
 //! `rules`: unit tests in promtool's format, checks of rule files, and the rules that are in effect.
 
+mod list;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 use super::{Global, Stop, output};
-use crate::config::Overrides;
-use crate::model::Labels;
-use crate::model::unit::format_duration;
 use crate::rules::unit_test::{self, UnitTestFile};
-use crate::rules::{self, Owner, Rule, RuleFileError, RuleGroup, RuleKind};
+use crate::rules::{self, RuleFileError, RuleGroup};
 use crate::run::exit_code::Exit;
 
 /// The name that stands for the shipped pack where a rule file is asked for.
@@ -25,7 +22,7 @@ pub enum RulesCommand {
     /// Check rule files; `default` is the shipped pack
     Check(Files),
     /// List the rules in effect: the shipped ones and those of the configured files
-    List(List),
+    List(list::List),
 }
 
 #[derive(Debug, Args)]
@@ -33,13 +30,6 @@ pub struct Files {
     /// YAML files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub struct List {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl RulesCommand {
@@ -133,77 +123,4 @@ fn matching(folder: &Path, written: &str) -> Result<Vec<PathBuf>, Vec<String>> {
         .collect();
     found.sort();
     Ok(found)
-}
-
-/// One rule in effect.
-#[derive(Serialize)]
-struct Row {
-    /// Where it comes from: `default` (the shipped pack) or `file`.
-    origin: &'static str,
-    group: String,
-    name: String,
-    kind: &'static str,
-    severity: String,
-    expr: String,
-    #[serde(rename = "for")]
-    held_for: String,
-    keep_firing_for: String,
-    /// The job that evaluates it while the daemon runs its live watch.
-    owner: &'static str,
-}
-
-impl Row {
-    fn of(group: &RuleGroup, rule: &Rule, shipped: bool) -> Self {
-        let (kind, for_ms, keep_ms) = match &rule.kind {
-            RuleKind::Alert { for_ms, keep_firing_for_ms, .. } => ("alert", *for_ms, *keep_firing_for_ms),
-            RuleKind::Record => ("record", 0, 0),
-        };
-        let severity = rule.labels.iter().find(|(name, _)| name == "severity");
-        Self {
-            origin: if shipped { DEFAULT_PACK } else { "file" },
-            group: group.name.clone(),
-            name: rule.name.clone(),
-            kind,
-            severity: severity.map_or_else(String::new, |(_, text)| text.render(&Labels::default(), 0.0)),
-            expr: rule.expr.to_string(),
-            held_for: duration(for_ms),
-            keep_firing_for: duration(keep_ms),
-            owner: match rules::owner(group, true) {
-                Owner::Watch => "watch",
-                Owner::Evaluate => "evaluate",
-            },
-        }
-    }
-}
-
-fn duration(ms: i64) -> String {
-    format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
-}
-
-impl List {
-    fn execute(&self, global: &Global) -> Result<ExitCode, Stop> {
-        let config = global.load(Overrides::store_only())?;
-        let shipped: Vec<String> =
-            rules::default_pack().unwrap_or_default().into_iter().map(|group| group.name).collect();
-        let rows: Vec<Row> = config
-            .groups
-            .iter()
-            .flat_map(|group| {
-                let is_shipped = shipped.contains(&group.name);
-                group.rules.iter().map(move |rule| Row::of(group, rule, is_shipped))
-            })
-            .collect();
-        if self.json {
-            output::json(&rows)?;
-            return Ok(Exit::Ok.into());
-        }
-        let cells = |row: Row| {
-            vec![row.origin.to_owned(), row.name, row.severity, row.held_for, row.owner.to_owned(), row.expr]
-        };
-        output::table(
-            &["origin", "rule", "severity", "for", "owner", "expression"],
-            rows.into_iter().map(cells).collect(),
-        );
-        Ok(Exit::Ok.into())
-    }
 }

@@ -1,17 +1,14 @@
 //! From the parsed file to a [`Config`]: every section, every cross-check, every error.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::alerting::{AlertLines, Hold, ack_source, check_holds, routes, silences};
-use super::{
-    ClusterSetup, Config, Document, Environment, JobConfig, JobsConfig, Overrides, RulesConfig, resolve,
-};
+use super::{ClusterSetup, Config, Document, Environment, JobConfig, JobsConfig, Overrides, resolve, rules};
 use crate::deliver::{Channel, ChannelConfig, DeadMan, DeadManConfig};
 use crate::etcd::{ClusterConfig, EtcdError, Login};
 use crate::model::{ClusterName, CronSchedule};
-use crate::rules::{self, RuleGroup, RuleKind};
 
 const SECTIONS: [&str; 12] = [
     "store", "cluster", "scrape", "watch", "rules", "alert", "channel", "dead-man", "report", "query",
@@ -38,13 +35,15 @@ pub(super) fn from_document(
     let (routes, alert) = routes(document, &names, &lines, &channels, &mut warnings);
     check_holds(document, &alert, &names, &holds);
     let silences = silences(document, &alert, &lines, &clusters, path);
-    let rules: RulesConfig = document.section("rules");
+    let (rules, external_labels) = rules::rules(document, path, &clusters, &mut warnings);
     let mut config = Config {
         store: document.section("store"),
         clusters,
         scrape: document.section("scrape"),
         watch: document.section("watch"),
-        groups: groups(document, &rules, path),
+        groups: rules.groups(),
+        external_labels,
+        rules,
         routes,
         storm: alert.storm,
         silences,
@@ -198,67 +197,6 @@ fn dead_man(
         Err(message) => {
             document.error_at(line, "dead-man", message);
             None
-        }
-    }
-}
-
-/// The shipped pack without what is switched off, then the rule files.
-fn groups(document: &mut Document<'_>, config: &RulesConfig, path: Option<&Path>) -> Vec<RuleGroup> {
-    let mut groups = Vec::new();
-    if config.default_pack {
-        match rules::default_pack() {
-            Ok(shipped) => groups.extend(shipped),
-            Err(errors) => {
-                errors.iter().for_each(|error| document.error_at(None, "rules", error.to_string()));
-            }
-        }
-    }
-    let names = alert_names(&groups);
-    for unknown in config.disable.iter().filter(|name| !names.contains(name.as_str())) {
-        let known = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-        document.error_at(
-            None,
-            "rules.disable",
-            format!("there is no shipped alert {unknown:?}; there are {known}"),
-        );
-    }
-    for group in &mut groups {
-        group.rules.retain(|rule| !config.disable.contains(&rule.name));
-    }
-    // Paths in a file are relative to it.
-    let base = path.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
-    for file in &config.files {
-        read_rules(document, &base.join(file), &mut groups);
-    }
-    groups.retain(|group| !group.rules.is_empty());
-    groups
-}
-
-fn alert_names(groups: &[RuleGroup]) -> BTreeSet<String> {
-    let rules = groups.iter().flat_map(|group| &group.rules);
-    rules.filter(|rule| matches!(rule.kind, RuleKind::Alert { .. })).map(|rule| rule.name.clone()).collect()
-}
-
-fn read_rules(document: &mut Document<'_>, path: &PathBuf, groups: &mut Vec<RuleGroup>) {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => {
-            document.error_at(None, "rules.files", format!("{} cannot be read: {error}", path.display()));
-            return;
-        }
-    };
-    match rules::parse(&path.display().to_string(), &text) {
-        Err(errors) => {
-            errors.iter().for_each(|error| document.error_at(None, "rules.files", error.to_string()));
-        }
-        Ok(parsed) => {
-            for group in parsed {
-                if groups.iter().any(|known| known.name == group.name) {
-                    let message = format!("{}: there are two groups named {:?}", path.display(), group.name);
-                    document.error_at(None, "rules.files", message);
-                }
-                groups.push(group);
-            }
         }
     }
 }

@@ -80,21 +80,3 @@ impl Default for QueryConfig {
         Self { max_samples: 50_000_000, timeout: ConfigDuration(std::time::Duration::from_secs(120)) }
     }
 }
-
-/// The `[rules]` section.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct RulesConfig {
-    /// Whether the shipped alerts are evaluated.
-    pub default_pack: bool,
-    /// Shipped alerts that are switched off, by name.
-    pub disable: Vec<String>,
-    /// Rule files in Prometheus' format; relative paths are relative to the configuration file.
-    pub files: Vec<std::path::PathBuf>,
-}
-
-impl Default for RulesConfig {
-    fn default() -> Self {
-        Self { default_pack: true, disable: Vec::new(), files: Vec::new() }
-    }
-}

@@ -82,6 +82,9 @@ impl SweepClock {
 /// A notification to send, with the transition that carries it.
 pub(super) type Due = (Arc<Open>, Notification);
 
+/// Groups whose receipts are looked for at once.
+const READS_AT_ONCE: usize = 16;
+
 /// A transition whose notifications are not all done with.
 pub(super) struct Open {
     pub(super) group: Group,
@@ -101,9 +104,15 @@ impl Deliverer {
             report.errors.extend(self.reload().await.err());
         }
         self.regroup(now_ms, &mut report.errors).await;
+        let groups = self.groups(&mut report.errors).await.into_values();
+        let looked = stream::iter(groups.filter(|found| !self.is_complete(found)))
+            .map(|newest| self.look(newest, now_ms))
+            .buffered(READS_AT_ONCE);
+        let mut looked = pin!(looked);
         let mut stories = Vec::new();
-        for newest in self.groups(&mut report.errors).await.into_values() {
-            stories.push(self.open_transitions(newest, now_ms, &mut report).await);
+        while let Some((story, part)) = looked.next().await {
+            stories.push(story);
+            report.add(part);
         }
         stories.sort_by_key(|story| {
             let urgent = story.iter().any(|open| open.group.severity == Severity::Critical);
@@ -164,6 +173,24 @@ impl Deliverer {
             unproven |= waiting.is_some();
         }
         report
+    }
+
+    async fn look(&self, newest: Found, now_ms: i64) -> (Vec<Open>, SweepReport) {
+        let mut report = SweepReport::default();
+        let known = newest.is_stored().then(|| (newest.group().key.clone(), newest.group().number));
+        let open = self.open_transitions(newest, now_ms, &mut report).await;
+        // What was just given up is looked at once more: its receipt may not have been written.
+        let complete = open.is_empty() && report.errors.is_empty() && report.failures.is_empty();
+        if let Some((key, number)) = known.filter(|_| complete) {
+            lock(&self.complete).insert(key, number);
+        }
+        (open, report)
+    }
+
+    /// Whether the group said nothing since everything it said had its receipt.
+    fn is_complete(&self, newest: &Found) -> bool {
+        let group = newest.group();
+        newest.is_stored() && lock(&self.complete).get(&group.key) == Some(&group.number)
     }
 
     /// The transitions with notifications to send, oldest first: back from the newest one to the first that

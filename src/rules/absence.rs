@@ -33,7 +33,8 @@ pub fn absence(
         return Absence::Removed(removed);
     }
     // Several rules may share the name (a warning and a critical one): the most demanding decides.
-    let rules = group.rules.iter().filter(|rule| rule.name == incident.alert);
+    let cluster = incident.labels.get("cluster").unwrap_or("");
+    let rules = group.rules.iter().filter(|rule| rule.name == incident.alert && rule.clusters.has(cluster));
     let Some(evidence) = rules.map(super::Rule::evidence).max() else {
         return Absence::Removed(format!("rule {} removed", incident.alert));
     };

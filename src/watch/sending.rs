@@ -15,6 +15,8 @@ use crate::model::chain;
 
 /// Sweeps under way at once: what a slow channel keeps waiting must not keep what is committed next.
 const SWEEPS_AT_ONCE: usize = 8;
+/// After each sweep for news comes another: a store that fails or lists late may have hidden them.
+const AGAIN_TO_BE_SURE: Duration = Duration::from_secs(10);
 /// When what was left undelivered is tried again: once the claim of the failed try is over.
 const AGAIN_AFTER_FAILURE: Duration = Duration::from_secs(30);
 /// The same when it may have been left because the sweep before was at it.
@@ -22,7 +24,7 @@ const AGAIN_AFTER_OVERLAP: Duration = Duration::from_secs(3);
 
 /// Sweeps whenever `told`, and again while something is undelivered, until `shutdown`; then ends the sweeps
 /// under way.
-pub(super) async fn send_when_told(
+pub async fn send_when_told(
     judge: Arc<Judge>,
     told: Arc<Notify>,
     now_ms: impl Fn() -> i64,
@@ -41,7 +43,7 @@ pub(super) async fn send_when_told(
                 }
                 continue;
             }
-            () = told.notified(), if room => {}
+            () = told.notified(), if room => again = Some(Instant::now() + AGAIN_TO_BE_SURE),
             () = sleep_until(again.unwrap_or_else(Instant::now)), if room && again.is_some() => again = None,
         }
         let wait = if sweeps.is_empty() { AGAIN_AFTER_FAILURE } else { AGAIN_AFTER_OVERLAP };

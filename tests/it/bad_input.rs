@@ -63,6 +63,28 @@ const CONFIGURATIONS: &[(&str, &str, &str)] = &[
     ("unknown job", "[jobs.repot]\nenabled = false\n", ""),
     ("bad schedule", "[jobs.report]\nschedule = 'hourly'\n", ""),
     ("unknown shipped alert", "[rules]\ndisable = ['NoSuchAlert']\n", ""),
+    ("override of nothing", "[[rules.override]]\nalert = 'EtcdWalFsyncSlo'\nenabled = false\n", ""),
+    (
+        "override of an unknown cluster",
+        "[[rules.override]]\nalert = 'EtcdNoLeader'\ncluster = 'prdo'\nenabled = false\n",
+        "",
+    ),
+    (
+        "override of an unknown severity",
+        "[[rules.override]]\nalert = 'EtcdNoLeader'\nseverity = 'warning'\nfor = '2m'\n",
+        "",
+    ),
+    ("override with an unknown key", "[[rules.override]]\nalert = 'EtcdNoLeader'\ntreshold = 1\n", ""),
+    (
+        "override in another unit",
+        "[[rules.override]]\nalert = 'EtcdWalFsyncSlow'\nseverity = 'warning'\nthreshold = '20MiB'\n",
+        "",
+    ),
+    (
+        "override of a threshold that is not there",
+        "[[rules.override]]\nalert = 'EtcdMemberDown'\nthreshold = 1\n",
+        "",
+    ),
     ("missing rule file", "[rules]\nfiles = ['nonexistent.yml']\n", ""),
     ("rule with a syntax error", RULES, "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up ==\n"),
     (

@@ -5,6 +5,7 @@ mod acks;
 pub mod alertmanager;
 mod escalation;
 pub mod exec;
+mod failing_receivers;
 pub mod http;
 pub mod providers;
 mod simulation;

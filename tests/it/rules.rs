@@ -112,3 +112,60 @@ fn every_error_of_a_rule_file_is_told_with_its_place() {
     std::fs::write(&test, "rule_files: [default]\ntests: []\n").expect("written");
     assert_eq!(output(&["rules", "test", test.to_str().expect("UTF-8")]).status.code(), Some(0));
 }
+
+const FLEET: &str = "\
+[store]
+url = 'data'
+[[cluster]]
+name = 'dev-a'
+endpoints = ['http://127.0.0.1:1']
+tags = { env = 'dev' }
+[[cluster]]
+name = 'prod'
+endpoints = ['http://127.0.0.1:2']
+[rules]
+disable = ['EtcdLeaderChanges']
+[[rules.override]]
+alert = 'EtcdWalFsyncSlow'
+severity = 'warning'
+tags = { env = 'dev' }
+threshold = '20ms'
+[[rules.override]]
+alert = 'EtcdNoLeader'
+cluster = 'dev-a'
+for = '10m'
+";
+
+fn row<'a>(rows: &'a [serde_json::Value], name: &str, severity: &str) -> &'a serde_json::Value {
+    let is = |row: &&serde_json::Value| row["name"] == name && row["severity"] == severity;
+    rows.iter().find(is).unwrap_or_else(|| panic!("{name} {severity} in {rows:?}"))
+}
+
+#[test]
+fn rules_list_shows_what_is_in_effect_and_where_it_comes_from() {
+    let folder = tempfile::tempdir().expect("folder");
+    let config = folder.path().join("etcd-monitor.toml");
+    std::fs::write(&config, FLEET).expect("written");
+    let config = config.to_str().expect("UTF-8");
+    let list = |more: &[&str]| output(&[&["--config", config, "rules", "list"], more].concat());
+    let json = |more: &[&str]| -> Vec<serde_json::Value> {
+        serde_json::from_str(&stdout(&list(&[&["--json"], more].concat()))).expect("JSON")
+    };
+    let (dev, prod) = (json(&["--cluster", "dev-a"]), json(&["--cluster", "prod"]));
+    assert_eq!(row(&dev, "EtcdWalFsyncSlow", "warning")["threshold"]["value"], 0.02);
+    assert_eq!(row(&prod, "EtcdWalFsyncSlow", "warning")["threshold"]["value"], 0.01);
+    assert_eq!(row(&dev, "EtcdNoLeader", "critical")["for"], "10m");
+    let from = &row(&dev, "EtcdNoLeader", "critical")["overridden"];
+    assert_eq!(from, &serde_json::json!([{"setting": "for", "scope": "cluster dev-a", "line": 17}]),);
+    assert_eq!(row(&prod, "EtcdLeaderChanges", "warning")["state"], "off");
+    let both = json(&[]);
+    assert_eq!(both.iter().filter(|row| row["name"] == "EtcdNoLeader").count(), 2, "a row for each");
+    let table = stdout(&list(&["--cluster", "dev-a"]));
+    assert!(table.lines().any(|line| line.contains("EtcdNoLeader") && line.contains("(line 17)")), "{table}");
+    let unknown = list(&["--cluster", "nope"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("configured are: dev-a, prod"), "{}", stderr(&unknown));
+    // Without overrides the table fits a terminal of 80 columns.
+    let bare = stdout(&output(&["rules", "list"]));
+    assert!(bare.lines().all(|line| line.chars().count() <= 80), "{bare}");
+}
