@@ -49,6 +49,9 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         loaded = samples::load(context.store(), &selections, limit).await?;
     }
     let judged = judge.judge(&groups, &loaded.series, &scope(&context, now_ms).await?, now_ms).await;
+    // A watch writes what its own groups record; the rest is written here, once for each slot.
+    let recorded =
+        samples::write_recorded(context.store(), &context.services.writer, now_ms, &judged.recorded).await;
     let configured: BTreeSet<String> =
         context.config().groups.iter().map(|group| group.name.clone()).collect();
     let retired = judge.deliverer().retire(&configured, now_ms).await;
@@ -59,8 +62,9 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
     }
     let changed = judged.transitions + retired.transitions.len();
     let text = format!("{} group(s), {} finding(s), {changed} transition(s)", groups.len(), judged.findings);
-    let errors: Vec<String> =
-        judged.errors.into_iter().chain(retired.errors.iter().map(|error| chain(error))).collect();
+    let unwritten = recorded.err().map(|error| chain(&error));
+    let retiring = retired.errors.iter().map(|error| chain(error));
+    let errors: Vec<String> = judged.errors.into_iter().chain(unwritten).chain(retiring).collect();
     // A live watch holds the switch itself, and rules that were not evaluated are nothing to speak for.
     let held = match live || !errors.is_empty() {
         true => Ok(()),

@@ -1,6 +1,6 @@
 //! What an evaluation must know of the one before it: since when conditions hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,9 @@ use crate::model::Labels;
 pub struct EvalState {
     /// By the finding's fingerprint.
     pub active: BTreeMap<String, Active>,
+    /// The series that recording rules wrote: those that are missing next time get their stale marker.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub recorded: BTreeSet<Labels>,
 }
 
 /// One condition that holds, or held until so recently that it still fires.
@@ -21,9 +24,11 @@ pub struct Active {
     /// The series' labels, before the rule adds its own: `keep_firing_for` re-templates from them.
     pub series: Labels,
     pub since_ms: i64,
-    /// When the condition was last true.
-    pub held_ms: i64,
     pub value: f64,
     /// Whether `for` has passed.
     pub fired: bool,
+    /// The first evaluation that did not find the condition any more: `keep_firing_for` counts from there, as
+    /// in Prometheus, not from the last one that did.
+    #[serde(default)]
+    pub gone_since_ms: Option<i64>,
 }

@@ -180,6 +180,40 @@ async fn asked(server: &Alertmanager, silences: &[String]) -> (Vec<BTreeSet<Stri
     (silenced, inhibited)
 }
 
+/// The same as we say it, with these inhibit rules.
+fn ours_of(rules: &str) -> (Vec<BTreeSet<String>>, BTreeSet<String>) {
+    let incidents: Vec<Incident> = ALERTS.iter().map(|labels| incident(labels)).collect();
+    let text = |incident: &Incident| {
+        name_of(&incident.labels.iter().map(|l| (l.name.to_string(), l.value.to_string())).collect())
+    };
+    let config: AlertConfig = toml::from_str(rules).expect("valid");
+    // Without those that are shipped.
+    let shipped = Routes::new(&AlertConfig::default(), &[]).expect("valid").inhibit.len();
+    let rules = Routes::new(&config, &[]).expect("valid").inhibit.split_off(shipped);
+    let inhibited: BTreeSet<String> = incidents
+        .iter()
+        .filter(|incident| inhibitor(incident, &incidents, &rules).is_some())
+        .map(text)
+        .collect();
+    let silenced: Vec<BTreeSet<String>> = SILENCES
+        .iter()
+        .map(|matchers| {
+            let silence = Silence {
+                id: "1".to_owned(),
+                matchers: matchers.iter().map(|text| (*text).to_owned()).collect(),
+                starts_ms: 0,
+                ends_ms: 10,
+                author: String::new(),
+                comment: String::new(),
+            };
+            silence.check().unwrap_or_else(|error| panic!("{matchers:?}: {error}"));
+            let silences = Silences::new([silence]);
+            incidents.iter().filter(|i| silences.silencer(&i.labels, 5).is_some()).map(text).collect()
+        })
+        .collect();
+    (silenced, inhibited)
+}
+
 #[tokio::test]
 async fn inhibition_and_silences_mean_what_they_mean_there() {
     let list = |texts: &[&str]| json!(texts).to_string();
@@ -214,35 +248,7 @@ async fn inhibition_and_silences_mean_what_they_mean_there() {
         ids.push(server.post("silences", &body).await["silenceID"].as_str().expect("an id").to_owned());
     }
 
-    let incidents: Vec<Incident> = ALERTS.iter().map(|labels| incident(labels)).collect();
-    let text = |incident: &Incident| {
-        name_of(&incident.labels.iter().map(|l| (l.name.to_string(), l.value.to_string())).collect())
-    };
-    let config: AlertConfig = toml::from_str(&ours).expect("valid");
-    // Without those that are shipped.
-    let shipped = Routes::new(&AlertConfig::default(), &[]).expect("valid").inhibit.len();
-    let rules = Routes::new(&config, &[]).expect("valid").inhibit.split_off(shipped);
-    let inhibited: BTreeSet<String> = incidents
-        .iter()
-        .filter(|incident| inhibitor(incident, &incidents, &rules).is_some())
-        .map(text)
-        .collect();
-    let silenced: Vec<BTreeSet<String>> = SILENCES
-        .iter()
-        .map(|matchers| {
-            let silence = Silence {
-                id: "1".to_owned(),
-                matchers: matchers.iter().map(|text| (*text).to_owned()).collect(),
-                starts_ms: 0,
-                ends_ms: 10,
-                author: String::new(),
-                comment: String::new(),
-            };
-            silence.check().unwrap_or_else(|error| panic!("{matchers:?}: {error}"));
-            let silences = Silences::new([silence]);
-            incidents.iter().filter(|i| silences.silencer(&i.labels, 5).is_some()).map(text).collect()
-        })
-        .collect();
+    let (silenced, inhibited) = ours_of(&ours);
     assert!(!inhibited.is_empty() && inhibited.len() < ALERTS.len(), "{inhibited:?}");
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {

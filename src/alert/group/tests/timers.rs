@@ -82,6 +82,7 @@ fn said(group: &Group) -> String {
 const ROUTE: &str = "[[route]]\nchannels = ['mail']\ngroup-by = ['cluster']\n";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn the_timers_are_alertmanagers() {
     for (what, extra, script, end, expected) in [
         (
@@ -218,6 +219,7 @@ fn the_timers_are_alertmanagers() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn inhibition_and_mute_times_are_alertmanagers() {
     let rule = |equal: &str| {
         format!(
