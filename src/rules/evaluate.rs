@@ -129,7 +129,7 @@ fn say_cut(group: &RuleGroup, cut: &Cut, at_ms: i64, previous: &EvalState, evalu
         active_since_ms: since_ms,
     });
     let series = labels.clone();
-    let active = Active { rule, series, since_ms, gone_since_ms: None, value, fired: true };
+    let active = Active { rule, series, since_ms, value, fired: true, gone_since_ms: None };
     evaluation.state.active.insert(labels.fingerprint(), active);
 }
 
