@@ -43,7 +43,7 @@ pub use completeness::{Completeness, Evidence, completeness};
 pub use evaluate::{Evaluation, RuleError, RuleOptions, asked, evaluate};
 pub use file::{RuleFileError, parse};
 pub use owner::{Owner, owner, selections};
-pub use packs::default_pack;
+pub use packs::{default_pack, mixin_pack};
 pub use rule::{Reach, Rule, RuleGroup, RuleKind};
 pub use speechless::{Speechless, speechless};
 pub use state::{Active, EvalState};
