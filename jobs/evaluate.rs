@@ -49,6 +49,9 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         loaded = samples::load(context.store(), &selections, limit).await?;
     }
     let judged = judge.judge(&groups, &loaded.series, &scope(&context, now_ms).await?, now_ms).await;
+    // A watch writes what its own groups record; the rest is written here, once for each slot.
+    let recorded =
+        samples::write_recorded(context.store(), &context.services.writer, now_ms, &judged.recorded).await;
     let configured: BTreeSet<String> =
         context.config().groups.iter().map(|group| group.name.clone()).collect();
     let retired = judge.deliverer().retire(&configured, now_ms).await;
@@ -61,6 +64,7 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
     let text = format!("{} group(s), {} finding(s), {changed} transition(s)", groups.len(), judged.findings);
     Ok(Summary::new(text)
         .with_errors(judged.errors)
+        .with_errors(recorded.err().map(|error| chain(&error)))
         .with_errors(retired.errors.iter().map(|error| chain(error))))
 }
 

@@ -20,6 +20,20 @@ impl TargetSeries {
         Self::with_text(labels, text)
     }
 
+    /// A series that a recording rule wrote. Nobody scraped it, so its `job`, or that it has none, stands in the
+    /// text; only `etcd`, which readers take for granted, does not.
+    pub fn recorded(labels: Labels) -> Self {
+        let text = match labels.get("job") {
+            Some("etcd") => return Self::new(labels),
+            Some(_) => labels.without(&[METRIC_NAME, "cluster", "instance"]).canonical(),
+            None => {
+                let rest = labels.without(&[METRIC_NAME, "cluster", "instance"]).canonical();
+                if rest.is_empty() { "job=\"\"".to_owned() } else { format!("job=\"\",{rest}") }
+            }
+        };
+        Self::with_text(labels, text.into())
+    }
+
     /// As [`TargetSeries::new`], with the text given: the caller has it already, for another metric maybe.
     pub(crate) fn with_text(labels: Labels, text: Arc<str>) -> Self {
         let name = labels.iter().find(|label| &*label.name == METRIC_NAME);

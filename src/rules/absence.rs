@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::completeness::Completeness;
-use super::evaluate::Evaluation;
+use super::evaluate::{Evaluation, SERIES_LIMIT_ALERT};
 use super::rule::RuleGroup;
 use crate::model::{ClusterName, Incident, Instance};
 
@@ -31,6 +31,15 @@ pub fn absence(
 ) -> Absence {
     if let Some(removed) = removal(incident, scope) {
         return Absence::Removed(removed);
+    }
+    if incident.alert == SERIES_LIMIT_ALERT {
+        let rule = incident.labels.get("rule").unwrap_or("");
+        let failed = evaluation.errors.iter().any(|error| error.rule == rule);
+        return if failed {
+            Absence::Incomplete(format!("rule {rule} could not be evaluated"))
+        } else {
+            Absence::Clear
+        };
     }
     // Several rules may share the name (a warning and a critical one): the most demanding decides.
     let cluster = incident.labels.get("cluster").unwrap_or("");

@@ -1,13 +1,13 @@
 //! One evaluation of one group.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rule::{Rule, RuleGroup, RuleKind, Within};
 use super::state::{Active, EvalState};
-use super::template::{QueryResult, Template, TemplateData};
-use crate::model::{Finding, FindingState, Label, Labels, METRIC_NAME, Selection, SeriesSource};
-use crate::promql::{self, EvalOptions, EvalRange, Expr, Value};
+use super::words::{RuleOptions, Words, ask, vector};
+use crate::model::{
+    Finding, FindingState, Joined, Label, Labels, METRIC_NAME, SeriesSet, SeriesSource, stale_marker,
+};
 
 /// The most series one alert rule may have active. More than this is a rule that forgot to aggregate, and
 /// nobody reads a thousand messages.
@@ -18,14 +18,28 @@ pub const ACTIVE_SERIES_MAX: usize = 1_000;
 pub struct Evaluation {
     /// Pending and firing, in rule order, then by labels.
     pub findings: Vec<Finding>,
-    /// What recording rules computed, metric name included.
+    /// What recording rules computed, metric name included; for the rest of what they wrote last time the
+    /// stale marker.
     pub recorded: Vec<(Labels, f64)>,
     /// For the next evaluation.
     pub state: EvalState,
     pub errors: Vec<RuleError>,
-    /// Rules with more than [`ACTIVE_SERIES_MAX`] active series; the rest of theirs is not in `findings`.
-    pub cut: Vec<String>,
+    /// Rules with more than [`ACTIVE_SERIES_MAX`] active series; the rest of theirs is not in `findings`, and
+    /// a finding named [`SERIES_LIMIT_ALERT`] says so.
+    pub cut: Vec<Cut>,
 }
+
+/// A rule with more active series than are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    pub rule: String,
+    pub severity: String,
+    /// How many it has.
+    pub active: usize,
+}
+
+/// The alert that says that a rule has more active series than are told. Its label `rule` names the rule.
+pub const SERIES_LIMIT_ALERT: &str = "EtcdMonitorRuleSeriesLimit";
 
 /// Why one rule has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,22 +52,12 @@ pub struct RuleError {
 impl Evaluation {
     /// Whether the rule's silence means nothing because it failed or was cut.
     pub fn is_partial(&self, rule: &str) -> bool {
-        self.cut.iter().any(|name| name == rule) || self.errors.iter().any(|error| error.rule == rule)
+        self.cut.iter().any(|cut| cut.rule == rule) || self.errors.iter().any(|error| error.rule == rule)
     }
 }
 
-/// How rules are evaluated, and what their templates may say beside the alert's own data.
-#[derive(Debug, Clone, Default)]
-pub struct RuleOptions {
-    pub eval: EvalOptions,
-    /// `$externalLabels`. Not added to alerts.
-    pub external_labels: Labels,
-    /// `$externalURL`.
-    pub external_url: String,
-}
-
 /// Evaluates every rule of `group` over `source` at `at_ms`; `previous` is the state that the evaluation
-/// before it left (the empty one for the first).
+/// before it left (the empty one for the first). A rule sees what the recording rules before it wrote.
 pub fn evaluate(
     group: &RuleGroup,
     source: &dyn SeriesSource,
@@ -62,10 +66,15 @@ pub fn evaluate(
     options: &RuleOptions,
 ) -> Evaluation {
     let mut evaluation = Evaluation::default();
-    let words = Words { options, query: &|query| ask(query, source, at_ms, &options.eval) };
-    for rule in &group.rules {
-        let reach = Within { source, clusters: &rule.clusters };
-        match vector(&rule.expr, &reach, at_ms, &options.eval) {
+    let mut written = SeriesSet::default();
+    for (at, rule) in group.rules.iter().enumerate() {
+        let joined = Joined(source, &written);
+        let seen: &dyn SeriesSource = if written.is_empty() { source } else { &joined };
+        let words = Words { options, query: &|query| ask(query, seen, at_ms, &options.eval) };
+        let reach = Within { source: seen, clusters: &rule.clusters };
+        let found = vector(&rule.expr, &reach, at_ms, &options.eval);
+        let failed = found.is_err();
+        match found {
             Ok(vector) => match &rule.kind {
                 RuleKind::Record => record(rule, vector, &words, &mut evaluation),
                 RuleKind::Alert { .. } => {
@@ -82,79 +91,73 @@ pub fn evaluate(
                 evaluation.state.active.extend(kept.map(|(key, active)| (key.clone(), active.clone())));
             }
         }
+        if !rule.is_alert() {
+            let again = |later: &Rule| !later.is_alert() && later.name == rule.name;
+            if !group.rules.iter().skip(at + 1).any(again) {
+                end_series(rule, previous, failed, &mut evaluation);
+            }
+            for (labels, value) in evaluation.recorded.iter().filter(|(l, _)| l.metric_name() == rule.name) {
+                written.push(labels, at_ms, *value);
+            }
+        }
+    }
+    for cut in evaluation.cut.clone() {
+        say_cut(group, &cut, at_ms, previous, &mut evaluation);
     }
     evaluation
 }
 
-/// What the templates of `groups` would ask for at `at_ms` in words that depend on what `source` holds. The
-/// answers may lead to further questions: to be called again once they are in `source`, until nothing is new.
-pub fn asked<'a>(
-    groups: impl IntoIterator<Item = &'a RuleGroup>,
-    source: &dyn SeriesSource,
-    at_ms: i64,
-    options: &RuleOptions,
-) -> Vec<Selection> {
-    let asked: RefCell<Vec<Selection>> = RefCell::default();
-    let range = EvalRange { start_ms: at_ms, end_ms: at_ms, step_ms: 1 };
-    let query = |query: &str| {
-        if let Ok(expr) = promql::parse(query) {
-            asked.borrow_mut().extend(promql::selections(&expr, &range, &options.eval));
+/// One finding in place of those that are not told.
+fn say_cut(group: &RuleGroup, cut: &Cut, at_ms: i64, previous: &EvalState, evaluation: &mut Evaluation) {
+    let severity = if cut.severity.is_empty() { "warning" } else { &cut.severity };
+    let labels =
+        Labels::from_pairs([("alertname", SERIES_LIMIT_ALERT), ("rule", &cut.rule), ("severity", severity)]);
+    let (rule, value) = (SERIES_LIMIT_ALERT.to_owned(), cut.active as f64);
+    let since_ms = previous.active.get(&labels.fingerprint()).map_or(at_ms, |before| before.since_ms);
+    let summary = format!("Rule {} has {} active series; {ACTIVE_SERIES_MAX} are told", cut.rule, cut.active);
+    let description =
+        "More than a thousand things are wrong at once, or the rule forgets to aggregate: what is \
+                       beyond the limit has no incident of its own."
+            .to_owned();
+    evaluation.findings.push(Finding {
+        group: group.name.clone(),
+        alert: rule.clone(),
+        labels: labels.clone(),
+        annotations: [("summary".to_owned(), summary), ("description".to_owned(), description)].into(),
+        value,
+        state: FindingState::Firing,
+        active_since_ms: since_ms,
+    });
+    let series = labels.clone();
+    let active = Active { rule, series, since_ms, value, fired: true, gone_since_ms: None };
+    evaluation.state.active.insert(labels.fingerprint(), active);
+}
+
+/// Ends the series that rules of this name wrote last time and do not write now. Of a rule that failed nobody
+/// knows what it would have written, so nothing ends.
+fn end_series(rule: &Rule, previous: &EvalState, failed: bool, evaluation: &mut Evaluation) {
+    let failed = failed || evaluation.errors.iter().any(|error| error.rule == rule.name);
+    for labels in previous.recorded.iter().filter(|labels| labels.metric_name() == rule.name) {
+        if evaluation.state.recorded.contains(labels) {
+            continue;
         }
-        ask(query, source, at_ms, &options.eval)
-    };
-    let words = Words { options, query: &query };
-    for rule in groups.into_iter().flat_map(|group| &group.rules).filter(|rule| rule.asks_unforeseen()) {
-        // A failing expression is told by the evaluation.
-        let reach = Within { source, clusters: &rule.clusters };
-        for (series, value) in vector(&rule.expr, &reach, at_ms, &options.eval).unwrap_or_default() {
-            for (_, template) in rule.templates() {
-                words.text(template, &series, value);
-            }
+        if failed {
+            evaluation.state.recorded.insert(labels.clone());
+        } else {
+            evaluation.recorded.push((labels.clone(), stale_marker()));
         }
-    }
-    asked.into_inner()
-}
-
-fn ask(query: &str, source: &dyn SeriesSource, at_ms: i64, options: &EvalOptions) -> QueryResult {
-    let expr = promql::parse(query).map_err(|error| error.message)?;
-    vector(&expr, source, at_ms, options)
-}
-
-/// What templates are filled with beside the alert's own data.
-struct Words<'a> {
-    options: &'a RuleOptions,
-    query: &'a dyn Fn(&str) -> QueryResult,
-}
-
-impl Words<'_> {
-    fn text(&self, template: &Template, labels: &Labels, value: f64) -> String {
-        let (external_labels, external_url) = (&self.options.external_labels, &self.options.external_url);
-        template.render(&TemplateData { labels, value, external_labels, external_url, query: self.query })
-    }
-
-    fn texts(&self, templates: &[(String, Template)], labels: &Labels, value: f64) -> Vec<(String, String)> {
-        let text = |(name, template): &(String, Template)| (name.clone(), self.text(template, labels, value));
-        templates.iter().map(text).collect()
-    }
-}
-
-fn vector(
-    expr: &Expr,
-    source: &dyn SeriesSource,
-    at_ms: i64,
-    options: &EvalOptions,
-) -> Result<Vec<(Labels, f64)>, String> {
-    match promql::eval_instant(expr, source, at_ms, options).map_err(|error| error.to_string())? {
-        Value::Vector(samples) => Ok(samples.into_iter().map(|s| (s.labels, s.value)).collect()),
-        Value::Scalar(value) => Ok(vec![(Labels::default(), value)]),
-        _ => Err("the expression gives neither an instant vector nor a scalar".to_owned()),
     }
 }
 
 fn record(rule: &Rule, vector: Vec<(Labels, f64)>, words: &Words<'_>, evaluation: &mut Evaluation) {
     for (series, value) in vector {
         let labels = with_rule_labels(rule, &series, value, words).with(METRIC_NAME, &rule.name);
-        evaluation.recorded.push((labels, value));
+        if evaluation.state.recorded.insert(labels.clone()) {
+            evaluation.recorded.push((labels, value));
+        } else {
+            let message = "two series have the same labels once the rule's labels are set".to_owned();
+            evaluation.errors.push(RuleError { rule: rule.name.clone(), message });
+        }
     }
 }
 
@@ -197,7 +200,13 @@ fn alert(
         }
     }
     if active.len() > ACTIVE_SERIES_MAX {
-        evaluation.cut.push(rule.name.clone());
+        let severity = rule.severity();
+        let same = |cut: &&mut Cut| cut.rule == rule.name && cut.severity == severity;
+        // The variants of a rule are one rule to people.
+        match evaluation.cut.iter_mut().find(same) {
+            Some(cut) => cut.active += active.len(),
+            None => evaluation.cut.push(Cut { rule: rule.name.clone(), severity, active: active.len() }),
+        }
     }
     for (labels, active) in active.into_iter().take(ACTIVE_SERIES_MAX) {
         evaluation.findings.push(Finding {

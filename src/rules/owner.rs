@@ -1,5 +1,7 @@
 //! Which job evaluates a group, and what must be loaded for it.
 
+use std::collections::BTreeSet;
+
 use super::completeness;
 use super::rule::{Rule, RuleGroup};
 use crate::model::Selection;
@@ -19,6 +21,12 @@ const WATCH_REACH_MS: i64 = 15 * 60_000;
 pub fn owner(group: &RuleGroup, live_watch: bool) -> Owner {
     let is_kept = |rule: &Rule| rule.reach_ms() <= WATCH_REACH_MS && !rule.asks_unforeseen();
     if live_watch && group.rules.iter().all(is_kept) { Owner::Watch } else { Owner::Evaluate }
+}
+
+/// The metrics that recording rules of `groups` write.
+pub fn recorded_metrics(groups: &[RuleGroup]) -> BTreeSet<String> {
+    let rules = groups.iter().flat_map(|group| &group.rules);
+    rules.filter(|rule| !rule.is_alert()).map(|rule| rule.name.clone()).collect()
 }
 
 /// Everything an evaluation of `groups` at `at_ms` reads, the series that tell whether it was complete

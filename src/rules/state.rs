@@ -1,6 +1,6 @@
 //! What an evaluation must know of the one before it: since when conditions hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,9 @@ use crate::model::Labels;
 pub struct EvalState {
     /// By the finding's fingerprint.
     pub active: BTreeMap<String, Active>,
+    /// The series that recording rules wrote: those that are missing next time get their stale marker.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub recorded: BTreeSet<Labels>,
 }
 
 /// One condition that holds, or held until so recently that it still fires.

@@ -14,10 +14,11 @@ use std::fmt::Write as _;
 pub use file::UnitTestFile;
 
 use self::file::{AlertTest, ExprTest, TestGroup};
-use super::evaluate::{RuleOptions, evaluate};
+use super::evaluate::evaluate;
 use super::file::RuleFileError;
 use super::rule::{Rule, RuleGroup};
 use super::state::EvalState;
+use super::words::RuleOptions;
 use crate::model::{Finding, FindingState, Labels, METRIC_NAME, SeriesSet, stale_marker};
 use crate::promql::{self, EvalOptions, Value};
 
@@ -47,7 +48,7 @@ struct Running {
     alone: RuleGroup,
     state: EvalState,
     findings: Vec<Finding>,
-    /// Series it wrote last: one that is missing next time becomes stale.
+    /// `ALERTS` and `ALERTS_FOR_STATE` as it wrote them last: one that is missing next time becomes stale.
     written: BTreeSet<Labels>,
 }
 
@@ -116,7 +117,11 @@ impl World {
             }
             let mut written = BTreeSet::new();
             let alerts = found.findings.iter().flat_map(alert_series);
-            for (labels, value) in found.recorded.iter().cloned().chain(alerts) {
+            // Recorded series end by themselves.
+            for (labels, value) in &found.recorded {
+                self.set.push(labels, at_ms, *value);
+            }
+            for (labels, value) in alerts {
                 self.set.push(&labels, at_ms, value);
                 written.insert(labels);
             }

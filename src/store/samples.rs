@@ -6,10 +6,12 @@
 mod columns;
 mod load;
 mod prune;
+mod recorded;
 mod segment;
 mod value;
 
 pub use load::{Loaded, RollupSpan, load};
+pub use recorded::{Recorded, write_recorded};
 pub use segment::{Block, Row, write_blocks, write_segment};
 pub(super) use value::{settle_values, value_at};
 

@@ -4,8 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::warn;
 
-use crate::model::{ClusterName, Event, Instance, ReadingRow, Samples};
-use crate::store::samples::Block;
+use crate::model::{ClusterName, Event, Instance, Labels, ReadingRow, Samples};
+use crate::store::samples::{Block, Recorded};
 use crate::store::{Store, StoreError, Writer, events, readings, samples};
 
 /// Samples kept while the store cannot be written; past this the oldest go. About an hour of 10 members.
@@ -32,6 +32,7 @@ struct Pending {
     /// Number of the next segment of this writer.
     n: u64,
     samples: Vec<Batch>,
+    recorded: Vec<Recorded>,
     rows: Vec<ReadingRow>,
     events: Vec<Event>,
 }
@@ -51,15 +52,25 @@ impl Buffer {
         }
     }
 
+    /// Takes what recording rules wrote at `ts_ms`.
+    pub fn add_recorded(&self, rows: &[(Labels, f64)], ts_ms: i64) {
+        if !rows.is_empty() {
+            self.lock().recorded.extend(Recorded::group(rows, ts_ms));
+        }
+    }
+
     /// Drops the samples that wait: another writer has them.
     pub fn discard_samples(&self) {
-        self.lock().samples.clear();
+        let mut pending = self.lock();
+        pending.samples.clear();
+        pending.recorded.clear();
     }
 
     /// Drops samples and rows of before `ts_ms`: another writer has stored them.
     pub fn discard_before(&self, ts_ms: i64) {
         let mut pending = self.lock();
         pending.samples.retain(|sample| sample.ts_ms >= ts_ms);
+        pending.recorded.retain(|recorded| recorded.ts_ms() >= ts_ms);
         pending.rows.retain(|row| row.ts_ms >= ts_ms);
     }
 
@@ -84,7 +95,7 @@ impl Buffer {
             (n, std::mem::replace(&mut *pending, Pending { n, ..Pending::default() }))
         };
         let flushed = Flushed {
-            samples: count(&batch.samples),
+            samples: count(&batch.samples) + batch.recorded.iter().map(Recorded::len).sum::<usize>(),
             readings: batch.rows.len(),
             events: batch.events.len(),
         };
@@ -111,6 +122,7 @@ impl Buffer {
     fn give_back(&self, mut batch: Pending) {
         let mut pending = self.lock();
         batch.samples.append(&mut pending.samples);
+        batch.recorded.append(&mut pending.recorded);
         batch.rows.append(&mut pending.rows);
         batch.events.append(&mut pending.events);
         batch.n = pending.n;
@@ -122,6 +134,9 @@ impl Buffer {
                 over = over.saturating_sub(oldest.samples.len());
                 !dropped
             });
+            // They are few: as old as the oldest sample that is kept.
+            let oldest_ms = batch.samples.first().map_or(i64::MIN, |batch| batch.ts_ms);
+            batch.recorded.retain(|recorded| recorded.ts_ms() >= oldest_ms);
         }
         *pending = batch;
     }
@@ -151,15 +166,17 @@ async fn write(
         readings::write(store, writer, now_ms, &batch.rows).await?;
         batch.rows.clear();
     }
-    if !batch.samples.is_empty() {
+    if !batch.samples.is_empty() || !batch.recorded.is_empty() {
         let blocks = batch.samples.iter().map(|batch| Block {
             cluster: batch.cluster.as_str(),
             instance: batch.instance.as_ref().map_or("", |instance| instance.as_str()),
             ts_ms: batch.ts_ms,
             samples: &batch.samples,
         });
+        let blocks = blocks.chain(batch.recorded.iter().map(Recorded::block));
         samples::write_blocks(store, writer, now_ms, n, &blocks.collect::<Vec<_>>()).await?;
         batch.samples.clear();
+        batch.recorded.clear();
     }
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! Rule groups evaluated over a source, and what comes of it committed: the part that `watch` and `evaluate`
 //! share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tracing::warn;
 
+use super::recorded::RecordedSeries;
 use crate::deliver::Deliverer;
-use crate::model::{Event, SeriesSource, chain};
+use crate::model::{Event, Joined, Labels, Series, SeriesSource, chain};
 use crate::rules::{self, Active, EvalState, RuleGroup, RuleOptions, Scope};
 use crate::store::key::{self, Prefix};
 use crate::store::{Create, Store, StoreError};
@@ -16,10 +18,17 @@ use crate::store::{Create, Store, StoreError};
 pub struct Judge {
     store: Store,
     deliverer: Deliverer,
-    /// By group.
-    states: Mutex<BTreeMap<String, Remembered>>,
+    memory: Mutex<Memory>,
     scrape_interval_ms: i64,
     options: RuleOptions,
+}
+
+/// What evaluations leave for the next ones.
+#[derive(Default)]
+struct Memory {
+    /// By group.
+    states: BTreeMap<String, Remembered>,
+    recorded: RecordedSeries,
 }
 
 /// The `for` state of one group.
@@ -34,6 +43,7 @@ impl Remembered {
     /// Adds what an earlier process knew: of a condition that still holds, its beginning.
     fn join(&mut self, stored: EvalState) {
         let mut joined = stored;
+        joined.recorded.append(&mut self.state.recorded);
         for (fingerprint, own) in std::mem::take(&mut self.state.active) {
             let since_ms = joined.active.get(&fingerprint).map_or(own.since_ms, |there| there.since_ms);
             let active = Active { since_ms: since_ms.min(own.since_ms), ..own };
@@ -50,12 +60,14 @@ pub struct Judged {
     /// Incidents that began, ended or changed.
     pub transitions: usize,
     pub events: Vec<Event>,
+    /// What recording rules wrote at this instant, stale markers among it: for the samples table.
+    pub recorded: Vec<(Labels, f64)>,
     pub errors: Vec<String>,
 }
 
 impl Judge {
     pub fn new(store: Store, deliverer: Deliverer, scrape_interval_ms: i64, options: RuleOptions) -> Self {
-        Self { store, deliverer, states: Mutex::default(), scrape_interval_ms, options }
+        Self { store, deliverer, memory: Mutex::default(), scrape_interval_ms, options }
     }
 
     pub fn options(&self) -> &RuleOptions {
@@ -64,6 +76,12 @@ impl Judge {
 
     pub fn deliverer(&self) -> &Deliverer {
         &self.deliverer
+    }
+
+    /// Puts back what recording rules wrote before a restart; `recorded` are the metrics they write. Returns
+    /// the other series.
+    pub async fn refill(&self, series: Vec<Arc<Series>>, recorded: &BTreeSet<String>) -> Vec<Arc<Series>> {
+        self.memory.lock().await.recorded.refill(series, recorded)
     }
 
     /// Evaluates `groups` over `source` at `now_ms` and commits the transitions.
@@ -82,7 +100,8 @@ impl Judge {
                 return judged;
             }
         };
-        let mut states = self.states.lock().await;
+        let mut memory = self.memory.lock().await;
+        let Memory { states, recorded } = &mut *memory;
         for group in groups {
             let known = states.entry(group.name.clone()).or_default();
             if !known.loaded {
@@ -95,7 +114,10 @@ impl Judge {
                 }
             }
             let state = &mut known.state;
-            let evaluation = rules::evaluate(group, source, now_ms, state, &self.options);
+            let source = Joined(source, &recorded.set);
+            let evaluation = rules::evaluate(group, &source, now_ms, state, &self.options);
+            recorded.add(&evaluation.recorded, now_ms);
+            judged.recorded.extend(evaluation.recorded.iter().cloned());
             judged.errors.extend(evaluation.errors.iter().map(ToString::to_string));
             if known.loaded
                 && evaluation.state != *state

@@ -62,6 +62,7 @@ impl Watch {
     /// Refills the head from the store, so that `for` and rates survive a restart. A store that cannot be read
     /// keeps nobody from watching.
     pub async fn start(setup: Setup, now_ms: i64) -> Self {
+        let recorded = rules::recorded_metrics(&setup.groups);
         let groups: Vec<RuleGroup> =
             setup.groups.into_iter().filter(|group| rules::owner(group, true) == Owner::Watch).collect();
         let interval_ms = i64::try_from(setup.config.scrape_interval.0.as_millis()).unwrap_or(15_000);
@@ -76,7 +77,10 @@ impl Watch {
         let head = Head::new(names.clone(), wanted, max_bytes);
         let at_now = rules::selections(&groups, now_ms, interval_ms);
         match samples::load(&setup.store, &at_now, REFILL_SAMPLES).await {
-            Ok(refill) => head.refill(refill.series.iter().cloned()),
+            Ok(refill) => {
+                let stored = refill.series.iter().cloned().collect();
+                head.refill(setup.judge.refill(stored, &recorded).await);
+            }
             Err(error) => {
                 warn!(error = chain(&error), "the stored samples cannot be read, rules start without a past");
             }
@@ -310,6 +314,7 @@ impl Shared {
     async fn judge(&self, now_ms: i64) -> Judged {
         let judged = self.judge.judge(&self.groups, &self.head, &self.scope(), now_ms).await;
         self.buffer.add_events(judged.events.iter().cloned());
+        self.buffer.add_recorded(&judged.recorded, now_ms);
         if judged.errors.is_empty() {
             self.freshness.judged(now_ms);
         }

@@ -34,6 +34,7 @@ mod progress;
 mod prometheus;
 mod promql;
 mod proxy;
+mod recorded;
 mod report;
 mod rules;
 mod s3;

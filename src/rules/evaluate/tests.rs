@@ -84,19 +84,60 @@ fn a_failed_rule_keeps_its_state_and_leaves_the_others() {
     assert!(failed.is_partial("Twin") && !failed.is_partial("Down"), "{:?}", failed.errors);
 }
 
-#[test]
-fn too_many_series_are_cut_and_named() {
+/// `down` members of 1,100 are down.
+fn members(down: usize) -> SeriesSet {
     let mut set = SeriesSet::default();
-    for n in 0..=ACTIVE_SERIES_MAX {
+    for n in 0..1_100 {
         let instance = format!("m{n}");
-        set.push(&Labels::from_pairs([("__name__", "up"), ("instance", instance.as_str())]), 0, 0.0);
+        let labels = Labels::from_pairs([("__name__", "up"), ("instance", instance.as_str())]);
+        set.push(&labels, 0, if n < down { 0.0 } else { 1.0 });
     }
-    let group = group("{alert: Down, expr: up == 0}");
-    let evaluation = evaluate(&group, &set, 0, &EvalState::default(), &RuleOptions::default());
-    assert_eq!(
-        (evaluation.findings.len(), evaluation.cut.as_slice()),
-        (ACTIVE_SERIES_MAX, &["Down".to_owned()][..])
-    );
+    set
+}
+
+#[test]
+fn too_many_series_are_one_finding_that_ends() {
+    let group = group("{alert: Down, expr: up == 0, labels: {severity: critical}}");
+    let options = RuleOptions::default();
+    let limit = |evaluation: &Evaluation| {
+        evaluation.findings.iter().find(|finding| finding.alert == SERIES_LIMIT_ALERT).cloned()
+    };
+    let full = evaluate(&group, &members(ACTIVE_SERIES_MAX), 0, &EvalState::default(), &options);
+    assert_eq!((full.findings.len(), limit(&full)), (ACTIVE_SERIES_MAX, None));
+
+    let over = evaluate(&group, &members(1_042), STEP_MS, &full.state, &options);
+    assert_eq!(over.findings.len(), ACTIVE_SERIES_MAX + 1);
+    assert!(over.errors.is_empty() && over.is_partial("Down"));
+    let said = limit(&over).expect("one finding says so");
+    assert_eq!((said.labels.get("rule"), said.labels.get("severity")), (Some("Down"), Some("critical")));
+    assert_eq!((said.value, said.state, said.active_since_ms), (1_042.0, FindingState::Firing, STEP_MS));
+    assert!(said.annotations["summary"].contains("Down has 1042 active series"), "{said:?}");
+
+    let still = evaluate(&group, &members(1_050), 2 * STEP_MS, &over.state, &options);
+    let again = limit(&still).expect("still");
+    assert_eq!((again.fingerprint(), again.active_since_ms), (said.fingerprint(), STEP_MS));
+
+    let below = evaluate(&group, &members(3), 3 * STEP_MS, &still.state, &options);
+    assert_eq!((below.findings.len(), limit(&below)), (3, None));
+    let incident = crate::model::Incident {
+        fingerprint: said.fingerprint(),
+        episode: 1,
+        state: crate::model::IncidentState::Firing,
+        group: said.group.clone(),
+        alert: said.alert.clone(),
+        severity: said.severity(),
+        labels: said.labels.clone(),
+        annotations: said.annotations,
+        value: said.value,
+        active_since_ms: 0,
+        fired_ms: 0,
+        changed_ms: 0,
+        reason: None,
+        silenced_by: None,
+    };
+    let nobody = crate::rules::Completeness::default();
+    let absent = crate::rules::absence(&incident, &group, &below, &nobody, &crate::rules::Scope::new());
+    assert_eq!(absent, crate::rules::Absence::Clear, "it resolves as its rule was evaluated");
 }
 
 #[test]
@@ -110,4 +151,23 @@ fn a_recording_rule_names_its_result() {
     );
     let labels = Labels::from_pairs([("__name__", "cluster:up:sum"), ("cluster", "a"), ("team", "db")]);
     assert_eq!(evaluation.recorded, [(labels, 1.0)]);
+}
+
+#[test]
+fn what_is_recorded_is_seen_by_later_rules_and_ends_when_it_is_gone() {
+    let text = "groups:\n- name: g\n  rules:\n  - {record: 'c:down', expr: 'count by (cluster) (up == 0)'}\n  \
+        - {alert: Down, expr: 'c:down > 0'}\n  - {record: 'c:all', expr: 'count(c:down)'}\n";
+    let group = parse("g.yaml", text).expect("valid").remove(0);
+    let set = up(&[0.0, 1.0, 0.0]);
+    let mut state = EvalState::default();
+    let mut story = Vec::new();
+    for step in 0..3 {
+        let found = evaluate(&group, &set, step * STEP_MS, &state, &RuleOptions::default());
+        assert_eq!(found.errors, []);
+        let ended = found.recorded.iter().filter(|(_, value)| crate::model::is_stale_marker(*value)).count();
+        story.push((found.findings.len(), found.recorded.len() - ended, ended));
+        // As a store keeps it.
+        state = serde_json::from_slice(&serde_json::to_vec(&found.state).expect("JSON")).expect("reads back");
+    }
+    assert_eq!(story, [(1, 2, 0), (0, 0, 2), (1, 2, 0)]);
 }

@@ -42,7 +42,8 @@ const FILES_AT_ONCE: usize = 16;
 const LISTINGS: usize = 3;
 
 /// Loads every series that fits one of the selections, each with the samples from that selection's time;
-/// a series that fits two has both. Labels are those scraped, `cluster`, `instance` and `job="etcd"`.
+/// a series that fits two has both. Labels are those scraped, `cluster`, `instance` and `job="etcd"`;
+/// those that a recording rule wrote are its own.
 ///
 /// # Errors
 /// [`StoreError::TooManySamples`] above `limit_samples`; else when a file cannot be read.
@@ -321,9 +322,13 @@ impl SeriesNames {
             Labels::parse_canonical(canonical).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
         let mut labels: Vec<Label> = scraped.iter().cloned().collect();
         labels.extend(
-            [(METRIC_NAME, metric), ("cluster", cluster), ("instance", instance), ("job", "etcd")]
+            [(METRIC_NAME, metric), ("cluster", cluster), ("instance", instance)]
                 .map(|(name, value)| Label::new(name, value)),
         );
+        // What a recording rule wrote says its job itself, an empty one too. Quotes within values are escaped.
+        if !canonical.starts_with("job=\"") && !canonical.contains(",job=\"") {
+            labels.push(Label::new("job", "etcd"));
+        }
         let labels = Labels::new(labels);
         let windows: Windows = self
             .selections
