@@ -31,6 +31,7 @@ pub mod overrides;
 mod owner;
 mod packs;
 mod rule;
+pub mod slo;
 mod state;
 mod template;
 mod threshold;

@@ -8,10 +8,11 @@ use super::{ClusterSetup, Config, Document, Environment, JobConfig, JobsConfig, 
 use crate::alert::{AlertConfig, Routes};
 use crate::deliver::{Channel, ChannelConfig, DeadMan, DeadManConfig};
 use crate::etcd::{ClusterConfig, EtcdError, Login};
+use crate::model::unit::format_duration;
 use crate::model::{ClusterName, CronSchedule};
 
-const SECTIONS: [&str; 12] = [
-    "store", "cluster", "scrape", "watch", "rules", "alert", "channel", "dead-man", "report", "query",
+const SECTIONS: [&str; 13] = [
+    "store", "cluster", "scrape", "watch", "rules", "slo", "alert", "channel", "dead-man", "report", "query",
     "jobs", "log",
 ];
 
@@ -32,7 +33,8 @@ pub(super) fn from_document(
     let (names, channels) = channels(document, environment, store_only);
     let dead_man = dead_man(document, environment, store_only);
     let routes = routes(document, &names, &mut warnings);
-    let rules = rules::rules(document, path, &clusters, &mut warnings);
+    let mut rules = rules::rules(document, path, &clusters, &mut warnings);
+    let slos = rules::slos(document, &clusters, &mut rules);
     let mut config = Config {
         store: document.section("store"),
         clusters,
@@ -40,6 +42,7 @@ pub(super) fn from_document(
         watch: document.section("watch"),
         groups: rules.groups(),
         rules,
+        slos,
         routes,
         channels,
         dead_man,
@@ -49,6 +52,7 @@ pub(super) fn from_document(
         log: document.section("log"),
         warnings,
     };
+    warnings_of_slos(&mut config);
     for (key, message) in config.watch.problems() {
         document.error_at(None, &format!("watch.{key}"), message);
     }
@@ -66,6 +70,19 @@ pub(super) fn from_document(
         config.log.filter = filter;
     }
     config
+}
+
+/// What is older than the raw retention is no part of a level.
+fn warnings_of_slos(config: &mut Config) {
+    let kept = config.store.retention.raw.0;
+    for slo in config.slos.iter().filter(|slo| slo.window.0 > kept) {
+        let (window, kept) = (format_duration(slo.window.0), format_duration(kept));
+        config.warnings.push(format!(
+            "slo {}: its window is {window} and raw samples are kept for {kept} (store.retention.raw): \
+             the level is that of the last {kept}",
+            slo.name
+        ));
+    }
 }
 
 /// `[[cluster]]`, then the one of the command line.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ClusterSetup, Document};
 use crate::rules::overrides::{self, Fleet, Override, OverrideConfig};
+use crate::rules::slo::SloConfig;
 use crate::rules::{self, RuleBook, RuleFileError, RuleGroup};
 
 /// The `[rules]` section.
@@ -80,6 +81,40 @@ pub(super) fn rules(
         add_file(document, &base.join(file), &mut book);
     }
     book
+}
+
+/// The clusters with their tags, as overrides and objectives speak of them.
+pub(super) fn fleet(clusters: &[ClusterSetup]) -> Fleet {
+    let named = clusters.iter().map(|cluster| (cluster.config.name.clone(), cluster.config.tags.clone()));
+    named.collect()
+}
+
+/// `[[slo]]`: each adds its generated rules to the book.
+pub(super) fn slos(
+    document: &mut Document<'_>,
+    clusters: &[ClusterSetup],
+    book: &mut RuleBook,
+) -> Vec<SloConfig> {
+    let fleet = fleet(clusters);
+    let mut slos: Vec<SloConfig> = Vec::new();
+    for (line, slo) in document.elements::<SloConfig>("slo") {
+        if slos.iter().any(|known| known.name == slo.name) {
+            document.error_at(line, "slo.name", format!("there are two objectives named {:?}", slo.name));
+            continue;
+        }
+        if let Some((key, message)) = slo.problem(&fleet) {
+            document.error_at(line, &format!("slo.{key}"), message);
+            continue;
+        }
+        match slo.groups(&fleet) {
+            Ok(groups) => book.add("slo", groups, &[], &Fleet::new()),
+            Err(errors) => {
+                errors.iter().for_each(|error| document.error_at(line, "slo", error.to_string()));
+            }
+        }
+        slos.push(slo);
+    }
+    slos
 }
 
 fn packs(config: &RulesConfig) -> Vec<Pack> {
