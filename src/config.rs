@@ -4,6 +4,7 @@
 //! structs, and the checks that need more than one of them. Refuses: knowing what a value does.
 //! Only `run`, `cli` and `jobs` read it.
 
+mod alerting;
 mod check;
 mod cluster;
 mod document;
@@ -23,9 +24,10 @@ pub use rules::RulesConfig;
 pub use secrets::{SecretError, resolve};
 pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig};
 
-use crate::alert::Routes;
-use crate::deliver::{Channel, DeadMan};
+use crate::alert::{Routes, StormConfig};
+use crate::deliver::{AckSource, Channel, DeadMan, StandingSilences};
 use crate::discover::data_dir::{Places, sharing_disk};
+use crate::model::Labels;
 use crate::probe::ScrapeConfig;
 use crate::promql::EvalOptions;
 use crate::report::ReportConfig;
@@ -48,7 +50,15 @@ pub struct Config {
     pub slos: Vec<SloConfig>,
     /// The rules that are evaluated.
     pub groups: Vec<RuleGroup>,
+    /// `$externalLabels` of rule templates.
+    pub external_labels: Labels,
     pub routes: Routes,
+    /// From when on messages are joined.
+    pub storm: StormConfig,
+    /// Of files and maintenance windows.
+    pub silences: Arc<StandingSilences>,
+    /// Absent where no URL is known that could answer links to acknowledge with.
+    pub ack: Option<AckSource>,
     pub channels: BTreeMap<String, Arc<dyn Channel>>,
     /// Absent when it is not configured, and for commands that only read the store.
     pub dead_man: Option<Arc<DeadMan>>,
@@ -73,6 +83,8 @@ pub struct Overrides {
     pub known_jobs: Option<Vec<&'static str>>,
     /// The command only reads the store: no secret is resolved, no certificate looked at, no channel opened.
     pub store_only: bool,
+    /// The command answers links to acknowledge with: their secret is resolved all the same.
+    pub answers_links: bool,
 }
 
 impl Overrides {
@@ -149,6 +161,7 @@ impl Config {
             rules_total: self.rules_total(),
             expected_interval_ms: self.expected_interval_ms(),
             options: EvalOptions { max_samples: self.query.max_samples, ..EvalOptions::default() },
+            standing: Arc::clone(&self.silences) as _,
         }
     }
 

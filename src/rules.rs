@@ -40,11 +40,13 @@ pub mod unit_test;
 pub use absence::{Absence, Scope, absence};
 pub use book::{Chapter, Entry, Listed, Overridden, RuleBook};
 pub use completeness::{Completeness, Evidence, completeness};
-pub use evaluate::{ACTIVE_SERIES_MAX, Cut, Evaluation, RuleError, SERIES_LIMIT_ALERT, evaluate};
+pub use evaluate::{
+    ACTIVE_SERIES_MAX, Cut, Evaluation, RuleError, RuleOptions, SERIES_LIMIT_ALERT, asked, evaluate,
+};
 pub use file::{RuleFileError, parse};
 pub use owner::{Owner, owner, recorded_metrics, selections};
 pub use packs::default_pack;
 pub use rule::{Reach, Rule, RuleGroup, RuleKind};
 pub use state::{Active, EvalState};
-pub use template::{Template, TemplateError};
+pub use template::{QueryResult, Template, TemplateData, TemplateError};
 pub use threshold::{Threshold, ThresholdText, Unit};

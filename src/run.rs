@@ -4,6 +4,7 @@
 //! Owns: the clock, exit codes, telemetry, scheduling. Refuses: what a single job does (`jobs/`), and
 //! parsing of configuration (`config`).
 
+pub mod ack_desk;
 pub mod clock;
 mod context;
 pub mod daemon;

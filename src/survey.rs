@@ -4,10 +4,11 @@
 //! (`report`), and reading etcd.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::alert::{Silence, Silences};
+use crate::alert::{Silence, SilenceSource, Silences};
 use crate::model::{ClusterName, Incident, ReadingRow, Series};
 use crate::promql::{self, EvalOptions, EvalRange, Expr};
 use crate::report::{ClusterInput, Input, Panel, day_states, panels};
@@ -46,6 +47,8 @@ pub struct Survey<'a> {
     /// How often readings are expected, ms.
     pub expected_interval_ms: i64,
     pub options: EvalOptions,
+    /// Silences beside those of the store.
+    pub standing: Arc<dyn SilenceSource>,
 }
 
 /// Why a survey failed.
@@ -89,7 +92,8 @@ impl Survey<'_> {
     pub async fn incidents(&self, now_ms: i64) -> Result<Vec<Incident>, SurveyError> {
         let incidents = sequence::all_latest::<Incident>(self.store, &Prefix::incidents()).await?;
         let silences = sequence::all_latest::<Silence>(self.store, &Prefix::silences()).await?;
-        let silences = Silences::new(silences.into_iter().map(|(_, _, silence)| silence));
+        let stored = silences.into_iter().map(|(_, _, silence)| silence);
+        let silences = Silences::new(stored.chain(self.standing.silences(now_ms)));
         let mark = |incident: Incident| {
             let by = silences.silencer(&incident.labels, now_ms).filter(|_| incident.state.is_active());
             Incident { silenced_by: by.map(|silence| silence.id.clone()), ..incident }

@@ -14,6 +14,7 @@ mod freshness;
 mod head;
 mod judge;
 mod recorded;
+mod sending;
 mod view;
 mod watcher;
 
@@ -22,5 +23,6 @@ pub use cluster::{ClusterWatch, Tick};
 pub use config::WatchConfig;
 pub use head::{Head, HeadStats, SampleKind, full_labels};
 pub use judge::{Judge, Judged};
+pub use sending::send_when_told;
 pub use view::View;
 pub use watcher::{Setup, Watch, is_live};

@@ -1,21 +1,23 @@
 #!/bin/sh
 # The randomised tests, longer than `make test` has time for. Seeds and counts are settings:
 #   ETCD_MONITOR_SOAK_SEEDS=5000 ETCD_MONITOR_SOAK_KILLS=200 PROPTEST_CASES=5000 make soak
+#   ETCD_MONITOR_SOAK_INCIDENTS=50000 for the receivers that fail three times in ten
 set -eu
 cd "$(dirname "$0")/.."
 export ETCD_MONITOR_SOAK_SEEDS="${ETCD_MONITOR_SOAK_SEEDS:-2000}"
 export ETCD_MONITOR_SOAK_KILLS="${ETCD_MONITOR_SOAK_KILLS:-100}"
+export ETCD_MONITOR_SOAK_INCIDENTS="${ETCD_MONITOR_SOAK_INCIDENTS:-30000}"
 export PROPTEST_CASES="${PROPTEST_CASES:-2000}"
 cargo="${CARGO:-cargo}"
 
 # Pure code: every law with more cases.
 "$cargo" test --lib
 # Deliveries by seed, then a daemon that is killed again and again.
-"$cargo" test --test it -- --nocapture simulation sigkill
+"$cargo" test --test it -- --nocapture simulation failing_receivers sigkill
 # Sequences over a store that fails.
 "$cargo" test --test it -- any_interleaving
 # PromQL beside Prometheus, with queries that nobody has seen yet.
 for seed in 101 102 103; do
-    ETCD_MONITOR_SOAK_QUERIES="${ETCD_MONITOR_SOAK_QUERIES:-20000}" ETCD_MONITOR_SOAK_SEED=$seed \
-        "$cargo" test --test it -- --nocapture generated_queries
+    ETCD_MONITOR_SOAK_QUERIES="${ETCD_MONITOR_SOAK_QUERIES:-20000}" ETCD_MONITOR_SOAK_TEMPLATES=20000 ETCD_MONITOR_SOAK_SEED=$seed \
+        "$cargo" test --test it -- --nocapture generated_queries annotations_read
 done

@@ -21,6 +21,12 @@ pub enum Kind {
     Resolved,
     /// Nothing changed for the repeat interval.
     Repeat,
+    /// Nobody took it on: the next level is told, see [`Group::level`].
+    Escalated,
+    /// Somebody took an incident on, or gave it back: only for channels that keep book of it.
+    Taken,
+    /// Many groups in one message; never committed.
+    Storm,
 }
 
 /// One message to one channel.
@@ -40,6 +46,9 @@ pub struct Told {
     /// When its beginning was told; ms since the epoch.
     #[serde(default)]
     pub told_ms: i64,
+    /// Whether somebody had it in hand, as far as channels know that follow this.
+    #[serde(default)]
+    pub acked: bool,
 }
 
 /// One state of one group.
@@ -74,6 +83,18 @@ impl Group {
         format!("{}-{}", short_hash(&self.key), self.thread)
     }
 
+    /// Whether it tells of something critical that is new.
+    pub fn is_urgent(&self) -> bool {
+        self.severity == Severity::Critical && matches!(self.kind, Kind::Firing | Kind::Escalated)
+    }
+
+    /// How long the longest-told of its incidents that nobody took on has been told, ms.
+    pub fn unheeded_ms(&self) -> i64 {
+        let waiting = self.incidents.iter().filter(|incident| incident.awaits_somebody());
+        let told = waiting.filter_map(|incident| self.told.get(&incident.fingerprint));
+        told.map(|told| self.changed_ms.saturating_sub(told.told_ms)).max().unwrap_or_default()
+    }
+
     /// The incidents of the message that still fire.
     pub fn firing(&self) -> impl Iterator<Item = &Incident> {
         self.incidents.iter().filter(|incident| incident.state.is_active())
@@ -96,8 +117,8 @@ pub struct Quiet<'a> {
 
 /// The next state of a group, or `None` when nobody has to be told anything now.
 ///
-/// `members` are the newest states of the group's incidents, `all` those of every incident (they may
-/// inhibit). Told is each episode's beginning and each told episode's end, once; an incident that resolved
+/// `members` are the newest states of the group's incidents, `all` those of every incident that may
+/// inhibit others. Told is each episode's beginning and each told episode's end, once; an incident that resolved
 /// before it was told is never mentioned. Critical news does not wait for `group-wait` or `group-interval`.
 /// What is silenced is not told: its end neither, until the silence is over. What still fires when a silence
 /// ends is told again. While the route is muted everything waits. A level of escalation is told to its own
@@ -131,27 +152,19 @@ pub fn step<'a>(
 
     let since_ms = previous.map(|group| now_ms.saturating_sub(group.changed_ms));
     let is_open = previous.is_some_and(|group| group.firing().next().is_some());
-    let mut level = previous.filter(|_| is_open).map_or(0, |group| group.level);
-    let mut channels = channels_of(route, level);
-    let kind = if fresh.is_empty() && ended.is_empty() {
+    let level = previous.filter(|_| is_open).map_or(0, |group| group.level);
+    let (kind, level, mut channels) = if fresh.is_empty() && ended.is_empty() {
         let loud: Vec<&Incident> =
             lasting.iter().copied().filter(|i| i.state != IncidentState::Acked && speaks(i)).collect();
-        if let Some(next) = escalates(previous?, route, &loud, level, now_ms) {
-            level = level.saturating_add(1);
-            channels.clone_from(&next.channels);
-        } else if !is_repeated(previous?, route, &loud, quiet.silences, now_ms) {
+        reminder(previous?, route, &lasting, &loud, quiet.silences, level, now_ms)?
+    } else {
+        let urgent = fresh.iter().any(|incident| incident.severity == Severity::Critical);
+        if !urgent && !is_due(route, &fresh, since_ms, is_open, now_ms) {
             return None;
         }
-        Kind::Repeat
-    } else if fresh.is_empty() && lasting.is_empty() {
-        Kind::Resolved
-    } else {
-        Kind::Firing
+        let over = fresh.is_empty() && lasting.is_empty();
+        (if over { Kind::Resolved } else { Kind::Firing }, level, channels_of(route, level))
     };
-    let urgent = fresh.iter().any(|incident| incident.severity == Severity::Critical);
-    if kind != Kind::Repeat && !urgent && !is_due(route, &fresh, since_ms, is_open, now_ms) {
-        return None;
-    }
 
     let incidents: Vec<Incident> = lasting.iter().chain(&fresh).chain(&ended).map(|i| (*i).clone()).collect();
     let number = previous.map_or(0, |group| group.number).saturating_add(1);
@@ -160,7 +173,9 @@ pub fn step<'a>(
         let resolved_ms = (!incident.state.is_active()).then_some(now_ms);
         let before = told.get(&incident.fingerprint).filter(|told| told.episode == incident.episode);
         let told_ms = before.map_or(now_ms, |told| told.told_ms);
-        told.insert(incident.fingerprint.clone(), Told { episode: incident.episode, resolved_ms, told_ms });
+        let acked = incident.state == IncidentState::Acked;
+        let now_told = Told { episode: incident.episode, resolved_ms, told_ms, acked };
+        told.insert(incident.fingerprint.clone(), now_told);
     }
     let key = route.group_key(first);
     let idempotency_key = format!("{}-{number}", short_hash(&key));
@@ -183,6 +198,33 @@ pub fn step<'a>(
         told,
         changed_ms: now_ms,
     })
+}
+
+/// What is said although nothing began or ended: to whom, and on which level of escalation from now on. `loud`
+/// are those of the `lasting` incidents that people should hear of.
+fn reminder(
+    group: &Group,
+    route: &Route,
+    lasting: &[&Incident],
+    loud: &[&Incident],
+    silences: &Silences,
+    level: usize,
+    now_ms: i64,
+) -> Option<(Kind, usize, Vec<String>)> {
+    if let Some(next) = escalates(group, route, loud, level, now_ms) {
+        return Some((Kind::Escalated, level.saturating_add(1), next.channels.clone()));
+    }
+    if is_repeated(group, route, loud, silences, now_ms) {
+        return Some((Kind::Repeat, level, channels_of(route, level)));
+    }
+    let turned = |incident: &&&Incident| {
+        let acked = incident.state == IncidentState::Acked;
+        group.told.get(&incident.fingerprint).is_some_and(|told| told.acked != acked)
+    };
+    lasting.iter().find(turned)?;
+    let followers = channels_of(route, level).into_iter().filter(|name| route.followers.contains(name));
+    let followers: Vec<String> = followers.collect();
+    (!followers.is_empty()).then_some((Kind::Taken, level, followers))
 }
 
 /// The level that is due: somebody was told of one of these incidents for its time, and nobody took it on.
@@ -244,7 +286,7 @@ pub fn has_news(group: Option<&Group>, incident: &Incident) -> bool {
 }
 
 /// 16 hexadecimal digits.
-fn short_hash(text: &str) -> String {
+pub fn short_hash(text: &str) -> String {
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
     hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -53,6 +53,15 @@ impl InhibitRule {
         rules
     }
 
+    /// Whether the incident is one that silences others.
+    pub fn may_speak(&self, incident: &Incident) -> bool {
+        incident.state.is_active() && self.source.iter().all(|matcher| matcher.matches(&incident.labels))
+    }
+
+    fn may_silence(&self, target: &Labels) -> bool {
+        self.target.iter().all(|matcher| matcher.matches(target))
+    }
+
     fn silences(&self, source: &Labels, target: &Labels) -> bool {
         let fits = |matchers: &[Matcher], labels: &Labels| matchers.iter().all(|m| m.matches(labels));
         // As in Alertmanager: what fits both sides is not silenced by its like, else two would silence
@@ -70,6 +79,11 @@ pub fn inhibitor<'a>(
     all: impl IntoIterator<Item = &'a Incident>,
     rules: &[InhibitRule],
 ) -> Option<&'a Incident> {
+    // Most incidents are no rule's target; then the others, which may be thousands, are not looked at.
+    let rules: Vec<&InhibitRule> = rules.iter().filter(|rule| rule.may_silence(&incident.labels)).collect();
+    if rules.is_empty() {
+        return None;
+    }
     all.into_iter().find(|other| {
         other.state.is_active()
             && other.fingerprint != incident.fingerprint

@@ -1,15 +1,18 @@
 //! Routes: which incidents are told together, to which channels, and how often.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::inhibit::{InhibitConfig, InhibitRule};
+use super::maintenance::MaintenanceConfig;
 use super::mute::{Interval, IntervalError, TimeIntervalConfig};
+use super::storm::StormConfig;
 use super::{MatchersError, parse_matcher};
 use crate::model::unit::ConfigDuration;
-use crate::model::{Incident, Labels, Matcher};
+use crate::model::{Incident, Labels, Matcher, SecretRef};
 
 /// The `[alert]` section.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -23,6 +26,14 @@ pub struct AlertConfig {
     pub time_interval: Vec<TimeIntervalConfig>,
     /// In addition to the shipped ones.
     pub inhibit: Vec<InhibitConfig>,
+    pub storm: StormConfig,
+    /// YAML files of silences; relative to this file.
+    pub silence_files: Vec<PathBuf>,
+    pub maintenance: Vec<MaintenanceConfig>,
+    /// Where the links to acknowledge with are answered, if that is not where the report site is.
+    pub ack_url: Option<String>,
+    /// What signs them; without one whoever answers them keeps one in the store.
+    pub ack_secret: Option<SecretRef>,
 }
 
 /// One route as configuration writes it; the words are Alertmanager's.
@@ -168,6 +179,8 @@ pub struct Route {
     pub(super) escalation: Vec<Level>,
     pub(super) send_resolved: bool,
     continues: bool,
+    /// Channels that hear when somebody takes an incident on.
+    pub(super) followers: Vec<String>,
 }
 
 /// One level of escalation.
@@ -267,6 +280,7 @@ impl Routes {
                 escalation: route.escalation.iter().map(Level::of).collect(),
                 send_resolved: route.send_resolved,
                 continues: route.continues,
+                followers: Vec::new(),
             });
         }
         let mut inhibit = InhibitRule::shipped();
@@ -279,6 +293,13 @@ impl Routes {
         if errors.is_empty() { Ok(Self { routes, inhibit }) } else { Err(errors) }
     }
 
+    /// These channels hear when somebody takes an incident on, or gives it back.
+    #[must_use]
+    pub fn with_followers(mut self, channels: &[String]) -> Self {
+        self.routes.iter_mut().for_each(|route| route.followers = channels.to_vec());
+        self
+    }
+
     /// The routes that take an incident with these labels.
     pub fn of(&self, labels: &Labels) -> Vec<&Route> {
         let mut taken = Vec::new();
@@ -289,28 +310,6 @@ impl Routes {
             }
         }
         taken
-    }
-
-    /// What `config check` should say: a critical incident deserves a second way out.
-    pub fn warnings(&self) -> Vec<String> {
-        let critical = Labels::from_pairs([("severity", "critical")]);
-        let taken = self.of(&critical);
-        if taken.is_empty() {
-            return vec![
-                "no route takes an incident with severity=\"critical\": nobody will be told".to_owned(),
-            ];
-        }
-        let mut ways: Vec<&String> =
-            taken.iter().flat_map(|r| r.channels.iter().chain(&r.failover)).collect();
-        ways.sort_unstable();
-        ways.dedup();
-        match ways.as_slice() {
-            [] => vec!["no channel is configured: nobody will be told of an alert".to_owned()],
-            [only] => vec![format!(
-                "critical alerts have one way out, the channel {only:?}; name a second one in channels or failover"
-            )],
-            _ => Vec::new(),
-        }
     }
 }
 
@@ -385,7 +384,6 @@ mod tests {
             let told: Vec<_> = routes.of(&labels).iter().flat_map(|route| &route.channels).collect();
             assert_eq!(told, channels);
         }
-        assert!(routes.warnings().is_empty());
     }
 
     #[test]
@@ -412,13 +410,9 @@ mod tests {
     }
 
     #[test]
-    fn without_routes_every_channel_is_told_and_one_channel_is_a_warning() {
+    fn without_routes_every_channel_is_told() {
         let routes = Routes::new(&AlertConfig::default(), &["mail".to_owned()]).expect("valid");
         assert_eq!(routes.of(&Labels::default())[0].channels, ["mail"]);
-        assert!(routes.warnings()[0].contains("\"mail\""));
-        assert!(
-            Routes::new(&AlertConfig::default(), &[]).expect("valid").warnings()[0].contains("no channel")
-        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{MatchersError, parse_matcher};
-use crate::model::{Incident, Labels, Matcher};
+use crate::model::{ClusterName, Incident, Labels, Matcher};
 
 /// One state of one silence, as its sequence holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,17 @@ impl Silence {
     pub fn matchers_of(incident: &Incident) -> Vec<String> {
         incident.labels.iter().map(|label| Matcher::equal(&label.name, &label.value).to_string()).collect()
     }
+}
+
+/// Where silences come from that no store holds.
+pub trait SilenceSource: Send + Sync {
+    /// Those that matter at `now_ms`, ms since the epoch: in effect, over since not long, or to come.
+    fn silences(&self, now_ms: i64) -> Vec<Silence>;
+}
+
+/// What keeps all of a cluster quiet: a maintenance window is the silence with exactly these matchers.
+pub fn maintenance_matchers(cluster: &ClusterName) -> Vec<String> {
+    vec![format!("cluster=\"{cluster}\"")]
 }
 
 /// All silences, ready to use.

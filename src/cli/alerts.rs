@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Global, Stop, open_to_read, output};
-use crate::alert::Silences;
+use crate::alert::{Silence, SilenceSource as _, Silences};
 use crate::config::Overrides;
 use crate::deliver::read_silences;
 use crate::model::unit::{ConfigDuration, human_span, parse_duration, rfc3339};
@@ -68,7 +68,7 @@ impl Alerts {
         let config = global.load(Overrides::store_only())?;
         let store = open_to_read(&config).await?;
         let now_ms = Clock::System.now_ms();
-        let mut incidents = read(&store, now_ms).await?;
+        let mut incidents = read(&store, config.silences.silences(now_ms), now_ms).await?;
         incidents.retain(|incident| self.wants(incident, now_ms));
         incidents.sort_by(|a, b| {
             let order = |i: &Incident| (!i.state.is_active(), std::cmp::Reverse(i.severity), -i.changed_ms);
@@ -103,8 +103,9 @@ impl Alerts {
 }
 
 /// The newest state of every incident, with the silences of now.
-async fn read(store: &Store, now_ms: i64) -> Result<Vec<Incident>, Stop> {
-    let silences = Silences::new(read_silences(store).await.map_err(anyhow::Error::from)?);
+async fn read(store: &Store, standing: Vec<Silence>, now_ms: i64) -> Result<Vec<Incident>, Stop> {
+    let stored = read_silences(store).await.map_err(anyhow::Error::from)?;
+    let silences = Silences::new(stored.into_iter().chain(standing));
     let newest = sequence::all_latest::<Incident>(store, &Prefix::incidents()).await;
     let newest = newest.map_err(anyhow::Error::from)?;
     let mark = |incident: Incident| {

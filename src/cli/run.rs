@@ -77,7 +77,9 @@ impl Run {
         }
         say_hello(&services.config);
         if let Some(address) = self.serve {
-            let server = site_server::bind(services.store.clone(), address).await?;
+            let desk = services.ack_desk().await?;
+            let (store, clock) = (services.store.clone(), services.clock.clone());
+            let server = site_server::bind(store, desk, clock, address).await?;
             output::note(format_args!("report: http://{}/index.html", server.address()));
             tokio::spawn(server.serve(services.shutdown.clone()));
         }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Global, Stop, help, open_store, open_to_read, output};
-use crate::alert::Silence;
+use crate::alert::{Silence, SilenceSource as _, maintenance_matchers};
 use crate::config::{Config, Overrides};
 use crate::deliver::{expire_silence, put_silence, read_silences};
 use crate::model::ClusterName;
@@ -14,7 +14,6 @@ use crate::model::unit::{ConfigDuration, human_span, parse_duration, rfc3339};
 use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
 use crate::run::new_writer;
-use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
 pub enum SilenceCommand {
@@ -91,11 +90,16 @@ impl SilenceCommand {
         let config = global.load(Overrides::store_only())?;
         match self {
             Self::Add(add) => create(&config, with_alertname(add.matchers), add.terms).await?,
-            Self::Ls { expired, json } => list(&open_to_read(&config).await?, expired, json).await?,
+            Self::Ls { expired, json } => list(&config, expired, json).await?,
             Self::Expire { id } => {
                 let (store, now_ms) = (open_store(&config).await?, Clock::System.now_ms());
                 let over = expire_silence(&store, &new_writer(&Clock::System)?, &id, now_ms).await;
                 let Some(silence) = over.map_err(anyhow::Error::from)? else {
+                    let standing = config.silences.silences(now_ms);
+                    if standing.iter().any(|silence| silence.id == id) {
+                        let from = "ends with the file or configuration that says it: edit that";
+                        return Err(Stop::Usage(format!("the silence {id} {from}")));
+                    }
                     return Err(Stop::Usage(format!(
                         "there is no silence {id}; see: etcd-monitor silence ls"
                     )));
@@ -131,11 +135,6 @@ impl MaintenanceCommand {
         }
         Ok(Exit::Ok.into())
     }
-}
-
-/// A maintenance window is the silence with exactly these matchers.
-fn maintenance_matchers(cluster: &ClusterName) -> Vec<String> {
-    vec![format!("cluster=\"{cluster}\"")]
 }
 
 async fn end(config: &Config, cluster: &ClusterName) -> Result<(), Stop> {
@@ -179,9 +178,10 @@ async fn create(config: &Config, matchers: Vec<String>, terms: Terms) -> Result<
     Ok(())
 }
 
-async fn list(store: &Store, expired: bool, as_json: bool) -> Result<(), Stop> {
-    let now_ms = Clock::System.now_ms();
-    let mut silences = read_silences(store).await.map_err(anyhow::Error::from)?;
+async fn list(config: &Config, expired: bool, as_json: bool) -> Result<(), Stop> {
+    let (store, now_ms) = (open_to_read(config).await?, Clock::System.now_ms());
+    let mut silences = read_silences(&store).await.map_err(anyhow::Error::from)?;
+    silences.extend(config.silences.silences(now_ms));
     silences.retain(|silence| expired || silence.ends_ms > now_ms);
     silences.sort_by(|a, b| (a.ends_ms, &a.id).cmp(&(b.ends_ms, &b.id)));
     if as_json {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::alerting::{AlertLines, Hold, ack_source, check_holds, routes, silences};
 use super::{ClusterSetup, Config, Document, Environment, JobConfig, JobsConfig, Overrides, resolve, rules};
-use crate::alert::{AlertConfig, Routes};
 use crate::deliver::{Channel, ChannelConfig, DeadMan, DeadManConfig};
 use crate::etcd::{ClusterConfig, EtcdError, Login};
 use crate::model::unit::format_duration;
@@ -30,10 +30,13 @@ pub(super) fn from_document(
     } else {
         clusters(document, environment, overrides.cluster, overrides.clusters_optional)
     };
-    let (names, channels) = channels(document, environment, store_only);
+    let (names, channels, holds) = channels(document, environment, store_only);
     let dead_man = dead_man(document, environment, store_only);
-    let routes = routes(document, &names, &mut warnings);
-    let mut rules = rules::rules(document, path, &clusters, &mut warnings);
+    let lines = AlertLines::of(document);
+    let (routes, alert) = routes(document, &names, &lines, &channels, &mut warnings);
+    check_holds(document, &alert, &names, &holds);
+    let silences = silences(document, &alert, &lines, &clusters, path);
+    let (mut rules, external_labels) = rules::rules(document, path, &clusters, &mut warnings);
     let slos = rules::slos(document, &clusters, &mut rules);
     let mut config = Config {
         store: document.section("store"),
@@ -41,18 +44,27 @@ pub(super) fn from_document(
         scrape: document.section("scrape"),
         watch: document.section("watch"),
         groups: rules.groups(),
+        external_labels,
         rules,
         slos,
         routes,
+        storm: alert.storm,
+        silences,
         channels,
         dead_man,
         report: document.section("report"),
+        ack: None,
         query: document.section("query"),
         jobs,
         log: document.section("log"),
         warnings,
     };
     warnings_of_slos(&mut config);
+    let resolved = !store_only || overrides.answers_links;
+    match ack_source(&alert, config.report.public_url.as_deref(), environment, resolved) {
+        Ok(source) => config.ack = source,
+        Err((key, message)) => document.error_at(lines.section, key, message),
+    }
     for (key, message) in config.watch.problems() {
         document.error_at(None, &format!("watch.{key}"), message);
     }
@@ -159,14 +171,18 @@ fn named_clusters(document: &mut Document<'_>) -> Vec<ClusterSetup> {
 
 type Channels = BTreeMap<String, Arc<dyn Channel>>;
 
-/// The names of all configured channels, and the channels; without any of them opened where `store_only`.
+/// The names of all configured channels, the channels, and how long they hold what they heard; without any of them opened where `store_only`.
 fn channels(
     document: &mut Document<'_>,
     environment: &Environment,
     store_only: bool,
-) -> (Vec<String>, Channels) {
+) -> (Vec<String>, Channels, Vec<Hold>) {
     let configured = document.named::<ChannelConfig>("channel");
     let names = configured.iter().map(|(name, _, _)| name.clone()).collect();
+    let hold = |(name, line, channel): &(String, Option<usize>, ChannelConfig)| {
+        Some(Hold { channel: name.clone(), line: *line, lasts: channel.hold()? })
+    };
+    let holds = configured.iter().filter_map(hold).collect();
     let mut open = Channels::new();
     for (name, line, channel) in configured.into_iter().filter(|_| !store_only) {
         let one = BTreeMap::from([(name.clone(), channel)]);
@@ -181,7 +197,7 @@ fn channels(
             }
         }
     }
-    (names, open)
+    (names, open, holds)
 }
 
 fn dead_man(
@@ -198,31 +214,6 @@ fn dead_man(
         Err(message) => {
             document.error_at(line, "dead-man", message);
             None
-        }
-    }
-}
-
-fn routes(document: &mut Document<'_>, names: &[String], warnings: &mut Vec<String>) -> Routes {
-    let (line, elements) = document.lines_of("alert");
-    let alert: AlertConfig = document.section("alert");
-    match Routes::new(&alert, names) {
-        Ok(routes) => {
-            if alert.production {
-                for message in routes.warnings() {
-                    document.error_at(line, "alert.production", message);
-                }
-            } else if !names.is_empty() {
-                warnings.extend(routes.warnings());
-            }
-            routes
-        }
-        Err(errors) => {
-            for error in errors {
-                let (array, at) = error.place();
-                let line = elements.get(&(array.to_owned(), at)).copied().or(line);
-                document.error_at(line, "alert", error.to_string());
-            }
-            Routes::default()
         }
     }
 }

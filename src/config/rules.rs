@@ -1,10 +1,12 @@
 //! The `[rules]` section: packs, rule files and overrides become the rule book.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{ClusterSetup, Document};
+use crate::model::Labels;
 use crate::rules::overrides::{self, Fleet, Override, OverrideConfig};
 use crate::rules::slo::SloConfig;
 use crate::rules::{self, RuleBook, RuleFileError, RuleGroup};
@@ -19,6 +21,8 @@ pub struct RulesConfig {
     pub disable: Vec<String>,
     /// Rule files in Prometheus' format; relative paths are relative to the configuration file.
     pub files: Vec<PathBuf>,
+    /// `$externalLabels` of templates.
+    pub external_labels: BTreeMap<String, String>,
     /// What of the shipped rules is different here.
     #[serde(rename = "override")]
     pub overrides: Vec<OverrideConfig>,
@@ -26,22 +30,30 @@ pub struct RulesConfig {
 
 impl Default for RulesConfig {
     fn default() -> Self {
-        Self { default_pack: true, disable: Vec::new(), files: Vec::new(), overrides: Vec::new() }
+        Self {
+            default_pack: true,
+            disable: Vec::new(),
+            files: Vec::new(),
+            external_labels: BTreeMap::new(),
+            overrides: Vec::new(),
+        }
     }
 }
 
 /// A pack as it is read, with its origin.
 type Pack = (&'static str, Result<Vec<RuleGroup>, Vec<RuleFileError>>);
 
-/// The shipped packs with their overrides, then the rule files.
+/// The shipped packs with their overrides, then the rule files; and the labels that templates know from outside.
 pub(super) fn rules(
     document: &mut Document<'_>,
     path: Option<&Path>,
     clusters: &[ClusterSetup],
     warnings: &mut Vec<String>,
-) -> RuleBook {
+) -> (RuleBook, Labels) {
     let (_, lines) = document.lines_of("rules");
     let config: RulesConfig = document.section("rules");
+    let external = config.external_labels.iter();
+    let external = Labels::from_pairs(external.map(|(name, value)| (name.as_str(), value.as_str())));
     let mut shipped: Vec<(&'static str, Vec<RuleGroup>)> = Vec::new();
     for (origin, read) in packs(&config) {
         match read {
@@ -80,7 +92,7 @@ pub(super) fn rules(
     for file in &config.files {
         add_file(document, &base.join(file), &mut book);
     }
-    book
+    (book, external)
 }
 
 /// The clusters with their tags, as overrides and objectives speak of them.

@@ -74,6 +74,12 @@ pub(super) fn checked_url(text: &str, allow_private: bool) -> Result<Url, String
     Ok(url)
 }
 
+/// Host and port.
+pub(super) fn end_of(url: &Url) -> String {
+    let port = url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}{port}", url.host_str().unwrap_or_default())
+}
+
 fn private(host: &str) -> String {
     format!("{host} is a private address; set allow-private = true in the channel if that is meant")
 }

@@ -10,12 +10,25 @@ const OPEN_MS: i64 = 30_000;
 pub(super) struct Breaker {
     failures: u32,
     open_until_ms: i64,
+    /// Half open: one send finds out whether the channel works again.
+    probing: bool,
 }
 
 impl Breaker {
-    /// Whether a send may be tried. Once the time is over one failure opens it again.
-    pub(super) fn allows(&self, now_ms: i64) -> bool {
-        now_ms >= self.open_until_ms
+    /// Whether a send may be tried; [`Self::left`] says when it is over. Once the time is over one send is let
+    /// through, and its failure opens the breaker again.
+    pub(super) fn enter(&mut self, now_ms: i64) -> bool {
+        let half_open = self.failures >= FAILURES_MAX;
+        if now_ms < self.open_until_ms || (half_open && self.probing) {
+            return false;
+        }
+        self.probing = half_open;
+        true
+    }
+
+    /// A send that was let through is over, however it ended.
+    pub(super) fn left(&mut self) {
+        self.probing = false;
     }
 
     pub(super) fn succeeded(&mut self) {
@@ -44,14 +57,19 @@ mod tests {
         for _ in 0..4 {
             breaker.failed(0, None);
         }
-        assert!(breaker.allows(0));
+        assert!(breaker.enter(0) && breaker.enter(0), "closed: any number");
         breaker.failed(0, None);
-        assert!(!breaker.allows(29_999) && breaker.allows(30_000));
+        breaker.left();
+        assert!(!breaker.enter(29_999) && breaker.enter(30_000));
+        assert!(!breaker.enter(30_000), "half open: one at a time");
+        breaker.left();
+        assert!(breaker.enter(30_000), "the one was not sent after all");
         breaker.failed(30_000, None);
-        assert!(!breaker.allows(30_001), "half open: one failure is enough");
+        breaker.left();
+        assert!(!breaker.enter(30_001), "half open: one failure is enough");
         breaker.succeeded();
-        assert!(breaker.allows(30_001));
+        assert!(breaker.enter(30_001) && breaker.enter(30_001));
         breaker.failed(40_000, Some(7_000));
-        assert!(!breaker.allows(46_999) && breaker.allows(47_000), "the other side's wish counts");
+        assert!(!breaker.enter(46_999) && breaker.enter(47_000), "the other side's wish counts");
     }
 }

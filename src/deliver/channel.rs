@@ -38,6 +38,27 @@ pub trait Channel: Send + Sync {
     /// The longest one send may take.
     fn timeout(&self) -> Duration;
 
+    /// How many messages it takes at once, of different groups.
+    fn width(&self) -> usize {
+        8
+    }
+
+    /// Whether many messages may be joined to one in a storm. Not where each incident is handled by itself at
+    /// the other side.
+    fn joins(&self) -> bool {
+        true
+    }
+
+    /// Whether it keeps book of who has an incident in hand: only then it gets messages of that kind.
+    fn follows(&self) -> bool {
+        false
+    }
+
+    /// The server or program that it ends at: what fails with it. Empty: nothing else ends there.
+    fn end(&self) -> String {
+        String::new()
+    }
+
     /// Whether the messages of one story refer to its first, see [`Message::reference`].
     fn refers(&self) -> bool {
         false

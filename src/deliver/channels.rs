@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::Channel;
 use super::config::Resolve;
+use crate::model::unit::ConfigDuration;
 
 /// What a channel's section of the configuration can do.
 pub(crate) trait Configured {
@@ -32,6 +33,16 @@ macro_rules! channels {
             }
         }
     };
+}
+
+impl ChannelConfig {
+    /// How long the other side takes an incident for firing that it does not hear of; `None` without such an end.
+    pub fn hold(&self) -> Option<ConfigDuration> {
+        match self {
+            Self::Alertmanager(config) => Some(config.hold),
+            _ => None,
+        }
+    }
 }
 
 // A new channel is a file and a line here. The kind in kebab-case is its `type`.

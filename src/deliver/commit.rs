@@ -194,7 +194,9 @@ impl Deliverer {
     }
 
     pub(super) async fn reload(&self) -> Result<Known, DeliverError> {
-        let incidents = sequence::all_latest::<Incident>(&self.store, &Prefix::incidents())
+        let incidents = self
+            .newest_incidents
+            .read(&self.store, &Prefix::incidents())
             .await
             .map_err(|source| store_error("read", Prefix::incidents().as_str(), source))?;
         let mut known: Known = incidents
@@ -213,7 +215,10 @@ impl Deliverer {
         let known = self.known(errors).await;
         let all: Vec<&Incident> = known.values().map(|(_, incident)| incident).collect();
         let groups = self.groups(errors).await;
-        let silences = self.silences(errors).await;
+        // Each incident that a rule may silence is held against these: of thousands the few that count.
+        let sources: Vec<&Incident> =
+            all.iter().copied().filter(|i| self.routes.inhibit.iter().any(|r| r.may_speak(i))).collect();
+        let silences = self.silences(now_ms, errors).await;
         let quiet = Quiet { inhibit: &self.routes.inhibit, silences: &silences };
         let mut members: BTreeMap<String, Vec<&Incident>> = BTreeMap::new();
         for incident in &all {
@@ -227,7 +232,7 @@ impl Deliverer {
                 self.routes.of(&first.labels).into_iter().find(|route| route.group_key(first) == key)
             });
             let Some(route) = route else { continue };
-            let step = group::step(previous, route, &members, &all, quiet, now_ms);
+            let step = group::step(previous, route, &members, &sources, quiet, now_ms);
             if let Some(next) = step {
                 self.append_group(next, drops, errors).await;
             }
@@ -267,7 +272,7 @@ impl Deliverer {
 
     /// The newest state of every group, by key; as last read where they cannot be read now.
     pub(super) async fn groups(&self, errors: &mut Vec<DeliverError>) -> BTreeMap<String, Found> {
-        match sequence::all_latest::<Group>(&self.store, &Prefix::groups()).await {
+        match self.newest_groups.read(&self.store, &Prefix::groups()).await {
             Ok(groups) => {
                 *lock(&self.known_groups) =
                     groups.into_iter().map(|(_, _, group)| (group.key.clone(), group)).collect();

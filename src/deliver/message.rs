@@ -1,15 +1,16 @@
 //! What a notification says, independent of the channel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::AckLinks;
 use crate::alert::{Group, Kind};
-use crate::model::unit::rfc3339;
+use crate::model::unit::{human_span, rfc3339};
 use crate::model::{Incident, Labels};
 
 /// One notification about to be sent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Message<'a> {
     pub group: &'a Group,
     /// The channel's configured name: Alertmanager's `receiver`.
@@ -19,6 +20,8 @@ pub struct Message<'a> {
     pub sent_ms: i64,
     /// Where the report site is, or empty.
     pub external_url: &'a str,
+    /// Makes the links to acknowledge with; none while nobody answers them.
+    pub ack: Option<&'a AckLinks>,
     /// What the other side called the first message of this story, if it is known.
     pub reference: Option<&'a str>,
 }
@@ -33,6 +36,12 @@ impl Message<'_> {
         let status = match self.group.kind {
             Kind::Resolved => "[RESOLVED]".to_owned(),
             Kind::Repeat => format!("[STILL FIRING:{firing}]"),
+            Kind::Escalated => format!("[ESCALATED:{firing}]"),
+            Kind::Taken if self.group.incidents.iter().any(Incident::awaits_somebody) => {
+                format!("[FIRING:{firing}]")
+            }
+            Kind::Taken => format!("[ACKNOWLEDGED:{firing}]"),
+            Kind::Storm => return self.storm_subject(),
             Kind::Firing => format!("[FIRING:{firing}]"),
         };
         let mut words = vec![status];
@@ -41,7 +50,42 @@ impl Message<'_> {
             words.extend(shared.get(name).cloned());
         }
         words.push(format!("({})", self.group.severity));
+        if let Kind::Escalated = self.group.kind {
+            words.push(self.escalation());
+        }
         words.join(" ").replace(['\r', '\n'], " ")
+    }
+
+    /// `[STORM] 312 alerts in 14 clusters (critical)`.
+    fn storm_subject(&self) -> String {
+        let (all, firing) = (self.group.incidents.len(), self.group.firing().count());
+        let clusters: BTreeSet<_> = self.group.incidents.iter().filter_map(Incident::cluster).collect();
+        let what = match all.saturating_sub(firing) {
+            0 => format!("{all} alerts"),
+            over if over == all => format!("{all} resolved alerts"),
+            over => format!("{firing} alerts, {over} resolved"),
+        };
+        let s = if clusters.len() == 1 { "" } else { "s" };
+        format!("[STORM] {what} in {} cluster{s} ({})", clusters.len(), self.group.severity)
+    }
+
+    /// The routes' own channels are level 1.
+    fn escalation(&self) -> String {
+        let waited = human_span(self.group.unheeded_ms());
+        format!("level {}: not acknowledged for {waited}", self.group.level.saturating_add(1))
+    }
+
+    /// What is to be said before the incidents, where the kind of the message needs words.
+    pub fn lead(&self) -> Option<String> {
+        match self.group.kind {
+            Kind::Escalated => Some(format!("Escalated to {}.", self.escalation())),
+            Kind::Storm => Some(
+                "There is too much news for a message each. This is all of it; `etcd-monitor alerts` and the \
+                 report list it, too."
+                    .to_owned(),
+            ),
+            Kind::Firing | Kind::Resolved | Kind::Repeat | Kind::Taken => None,
+        }
     }
 
     /// For channels with little room: the subject and what the first incident says.
@@ -55,9 +99,19 @@ impl Message<'_> {
         map(&incident.labels)
     }
 
+    /// Where the incident is acknowledged, if that can and needs to be.
+    pub fn ack_url(&self, incident: &Incident) -> Option<String> {
+        self.ack?.of(incident, self.sent_ms)
+    }
+
     /// Whether anything of it still fires.
     pub fn status(&self) -> &'static str {
-        if self.group.kind == Kind::Resolved { "resolved" } else { "firing" }
+        let over = match self.group.kind {
+            Kind::Resolved => true,
+            Kind::Storm => self.group.firing().next().is_none(),
+            Kind::Firing | Kind::Repeat | Kind::Escalated | Kind::Taken => false,
+        };
+        if over { "resolved" } else { "firing" }
     }
 }
 
@@ -81,10 +135,12 @@ pub fn payload(message: &Message<'_>) -> Value {
 
 fn alert(message: &Message<'_>, incident: &Incident) -> Value {
     let ended = !incident.state.is_active();
+    let mut annotations = incident.annotations.clone();
+    annotations.extend(message.ack_url(incident).map(|link| ("ack_url".to_owned(), link)));
     json!({
         "status": if ended { "resolved" } else { "firing" },
         "labels": map(&incident.labels),
-        "annotations": incident.annotations,
+        "annotations": annotations,
         "startsAt": rfc3339(incident.active_since_ms),
         // The zero time of Go says "not yet".
         "endsAt": if ended { rfc3339(incident.changed_ms) } else { "0001-01-01T00:00:00Z".to_owned() },

@@ -1,7 +1,5 @@
 //! Silences in the store: one create-only sequence each.
 
-use std::sync::Arc;
-
 use super::commit::store_error;
 use super::{DeliverError, Deliverer, lock};
 use crate::alert::{Silence, Silences};
@@ -64,11 +62,14 @@ pub async fn expire_silence(
 impl Deliverer {
     /// The silences; as last read where they cannot be read now. They end by their own time, so outdated
     /// ones silence nothing for ever.
-    pub(super) async fn silences(&self, errors: &mut Vec<DeliverError>) -> Arc<Silences> {
+    pub(super) async fn silences(&self, now_ms: i64, errors: &mut Vec<DeliverError>) -> Silences {
         match read_silences(&self.store).await {
-            Ok(silences) => *lock(&self.known_silences) = Arc::new(Silences::new(silences)),
+            Ok(silences) => *lock(&self.known_silences) = silences,
             Err(error) => errors.push(error),
         }
-        Arc::clone(&lock(&self.known_silences))
+        let (standing, wrong) = self.standing.at(now_ms);
+        errors.extend(wrong);
+        let stored = lock(&self.known_silences).clone();
+        Silences::new(stored.into_iter().chain(standing))
     }
 }

@@ -1,10 +1,12 @@
 //! Sending everything that has no receipt: what is open, in which order, and when to give up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use futures::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::attempt::{Attempt, Proof};
@@ -29,7 +31,7 @@ pub struct SweepReport {
 }
 
 impl SweepReport {
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.accepted.extend(other.accepted);
         self.failures.extend(other.failures);
         self.undelivered = self.undelivered.saturating_add(other.undelivered);
@@ -54,16 +56,46 @@ const FORGOTTEN_MS: i64 = 6 * 86_400_000;
 /// How long one sweep goes on with one channel; what is left is the next sweep's.
 const CHANNEL_BUDGET: Duration = Duration::from_secs(60);
 
+/// The sweep's own time: the given instant and what passed since. Claims and receipts carry it, so that a
+/// claim of a long sweep's end does not look older to others than it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SweepClock {
+    began: Instant,
+    began_ms: i64,
+}
+
+impl SweepClock {
+    pub(super) fn starting(now_ms: i64) -> Self {
+        Self { began: Instant::now(), began_ms: now_ms }
+    }
+
+    pub(super) fn now_ms(self) -> i64 {
+        let passed_ms = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.began_ms.saturating_add(passed_ms)
+    }
+
+    pub(super) fn is_over(self) -> bool {
+        self.began.elapsed() >= CHANNEL_BUDGET
+    }
+}
+
+/// A notification to send, with the transition that carries it.
+pub(super) type Due = (Arc<Open>, Notification);
+
+/// Groups whose receipts are looked for at once.
+const READS_AT_ONCE: usize = 16;
+
 /// A transition whose notifications are not all done with.
-struct Open {
-    group: Group,
-    receipts: Receipts,
-    proof: Proof,
+pub(super) struct Open {
+    pub(super) group: Group,
+    pub(super) receipts: Receipts,
+    pub(super) proof: Proof,
 }
 
 impl Deliverer {
     /// Appends the group transitions that a crash or an interval held back, then sends what has no receipt:
-    /// all channels at once, within a channel critical groups first and in the order of the transitions.
+    /// all channels at once, within a channel several groups at once, critical ones first, and within a group
+    /// in the order of the transitions.
     pub async fn sweep(&self, now_ms: i64) -> SweepReport {
         let mut report = SweepReport::default();
         self.save(&mut report.errors).await;
@@ -72,15 +104,21 @@ impl Deliverer {
             report.errors.extend(self.reload().await.err());
         }
         self.regroup(now_ms, &mut report.errors).await;
+        let groups = self.groups(&mut report.errors).await.into_values();
+        let looked = stream::iter(groups.filter(|found| !self.is_complete(found)))
+            .map(|newest| self.look(newest, now_ms))
+            .buffered(READS_AT_ONCE);
+        let mut looked = pin!(looked);
         let mut stories = Vec::new();
-        for newest in self.groups(&mut report.errors).await.into_values() {
-            stories.push(self.open_transitions(newest, now_ms, &mut report).await);
+        while let Some((story, part)) = looked.next().await {
+            stories.push(story);
+            report.add(part);
         }
         stories.sort_by_key(|story| {
             let urgent = story.iter().any(|open| open.group.severity == Severity::Critical);
             (!urgent, story.first().map_or(i64::MAX, |open| open.group.changed_ms))
         });
-        let mut channels: BTreeMap<String, Vec<(Arc<Open>, Notification)>> = BTreeMap::new();
+        let mut channels: BTreeMap<String, Vec<Due>> = BTreeMap::new();
         for open in stories.into_iter().flatten() {
             let open = Arc::new(open);
             for notification in &open.group.notifications {
@@ -90,34 +128,69 @@ impl Deliverer {
                 }
             }
         }
-        let parts = channels.into_values().map(|queue| self.sweep_channel(queue, now_ms));
+        let clock = SweepClock::starting(now_ms);
+        let parts = channels.iter().map(|(name, queue)| self.sweep_channel(name, queue.clone(), clock));
         join_all(parts).await.into_iter().for_each(|part| report.add(part));
         lock(&self.settled).forget_before(now_ms.saturating_sub(EXPIRED_MS));
         report
     }
 
-    /// The notifications of one channel, one after the other.
-    async fn sweep_channel(&self, queue: Vec<(Arc<Open>, Notification)>, now_ms: i64) -> SweepReport {
+    /// The notifications of one channel: several groups at once, each group's one after the other.
+    async fn sweep_channel(&self, name: &str, queue: Vec<Due>, clock: SweepClock) -> SweepReport {
+        let width = self.channels.get(name).map_or(1, |channel| channel.width().max(1));
+        let mut stories: Vec<Vec<Due>> = queue
+            .chunk_by(|(one, _), (next, _)| one.group.key == next.group.key)
+            .map(<[Due]>::to_vec)
+            .collect();
+        let together = stories.split_off(self.single(name, &stories, clock.now_ms()));
+        let parts = stream::iter(stories).map(|story| self.sweep_story(story, clock));
+        let mut parts = pin!(parts.buffer_unordered(width));
         let mut report = SweepReport::default();
-        let deadline = Instant::now() + CHANNEL_BUDGET;
-        let (mut stuck, mut unproven): (BTreeSet<&str>, BTreeSet<&str>) = Default::default();
-        for (open, notification) in &queue {
-            let key = open.group.key.as_str();
-            let proof = if unproven.contains(key) { Proof::Keep } else { open.proof };
-            // Order within a group: an end is not told before its beginning.
-            let done = Instant::now() < deadline
-                && !stuck.contains(key)
-                && self.deliver(open, notification, (proof, now_ms), &mut report).await;
+        while let Some(part) = parts.next().await {
+            report.add(part);
+        }
+        self.took(name, report.accepted.iter().filter(|(_, to)| to == name).count(), clock.now_ms());
+        if !together.is_empty() {
+            report.add(self.tell_together(name, &together, clock).await);
+        }
+        report
+    }
+
+    /// The notifications of one group to one channel, in order: an end is not told before its beginning.
+    pub(super) async fn sweep_story(&self, story: Vec<Due>, clock: SweepClock) -> SweepReport {
+        let mut report = SweepReport::default();
+        let (mut stuck, mut unproven) = (false, false);
+        for (open, notification) in &story {
+            let proof = if unproven { Proof::Keep } else { open.proof };
+            let done = !clock.is_over()
+                && !stuck
+                && self.deliver(open, notification, (proof, clock), &mut report).await;
             if !done {
-                stuck.insert(key);
+                stuck = true;
                 report.undelivered = report.undelivered.saturating_add(1);
             }
             let waiting = lock(&self.settled).waiting(&notification.idempotency_key, &notification.channel);
-            if waiting.is_some() {
-                unproven.insert(key);
-            }
+            unproven |= waiting.is_some();
         }
         report
+    }
+
+    async fn look(&self, newest: Found, now_ms: i64) -> (Vec<Open>, SweepReport) {
+        let mut report = SweepReport::default();
+        let known = newest.is_stored().then(|| (newest.group().key.clone(), newest.group().number));
+        let open = self.open_transitions(newest, now_ms, &mut report).await;
+        // What was just given up is looked at once more: its receipt may not have been written.
+        let complete = open.is_empty() && report.errors.is_empty() && report.failures.is_empty();
+        if let Some((key, number)) = known.filter(|_| complete) {
+            lock(&self.complete).insert(key, number);
+        }
+        (open, report)
+    }
+
+    /// Whether the group said nothing since everything it said had its receipt.
+    fn is_complete(&self, newest: &Found) -> bool {
+        let group = newest.group();
+        newest.is_stored() && lock(&self.complete).get(&group.key) == Some(&group.number)
     }
 
     /// The transitions with notifications to send, oldest first: back from the newest one to the first that
@@ -223,7 +296,7 @@ impl Deliverer {
         &self,
         open: &Open,
         notification: &Notification,
-        when: (Proof, i64),
+        when: (Proof, SweepClock),
         report: &mut SweepReport,
     ) -> bool {
         let group = &open.group;

@@ -247,23 +247,94 @@ impl Channel for Hanging {
     }
 }
 
-/// Accepts, and knows when.
-struct Timed(Mutex<Vec<tokio::time::Instant>>);
+/// Takes its time, accepts, and knows when it was asked and for which alert.
+#[derive(Default)]
+struct Timed {
+    takes: Duration,
+    asked: Mutex<Vec<(String, tokio::time::Instant)>>,
+}
 
 impl Channel for Timed {
-    fn send<'a>(&'a self, _: &'a Message<'a>) -> BoxFuture<'a, Result<Reference, SendError>> {
-        lock(&self.0).push(tokio::time::Instant::now());
-        futures::future::ready(Ok(None)).boxed()
+    fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<Reference, SendError>> {
+        lock(&self.asked).push((message.subject(), tokio::time::Instant::now()));
+        let takes = self.takes;
+        async move {
+            tokio::time::sleep(takes).await;
+            Ok(None)
+        }
+        .boxed()
     }
 
     fn timeout(&self) -> Duration {
         Duration::from_secs(10)
     }
+
+    fn width(&self) -> usize {
+        3
+    }
+}
+
+/// [`down`], and `more` alerts of other groups.
+fn many_down(more: usize) -> Evaluation {
+    let mut evaluation = down();
+    for n in 0..more {
+        let mut finding = evaluation.findings[0].clone();
+        let (alert, cluster) = (format!("Alert{n}"), format!("prod-{n}"));
+        let labels = [("alertname", alert.as_str()), ("cluster", &cluster), ("severity", "critical")];
+        finding.labels = Labels::from_pairs(labels);
+        evaluation.findings.push(finding);
+    }
+    evaluation
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_send_holds_up_its_group_and_no_other() {
+    let slow = Arc::new(Timed { takes: Duration::from_secs(4), ..Timed::default() });
+    let channels = BTreeMap::from([("slow".to_owned(), Arc::clone(&slow) as Arc<dyn Channel>)]);
+    let routes = Routes::new(&AlertConfig::default(), &["slow".to_owned()]).expect("valid");
+    let deliverer = Deliverer::new(Store::in_memory(), Writer::new(START_MS, 7), channels, routes);
+    commit(&deliverer, &many_down(6), START_MS).await;
+    // One group has two things to tell: that it began, and that it is over.
+    let mut without_first = many_down(6);
+    without_first.findings.remove(0);
+    let gone = Scope::from_iter((0..6).map(|n| (format!("prod-{n}").parse().expect("a name"), None)));
+    deliverer.commit(&rules(), &without_first, &Completeness::default(), &gone, START_MS + 600_000).await;
+    let began = tokio::time::Instant::now();
+    let report = deliverer.sweep(START_MS + 600_000).await;
+    assert_eq!((report.accepted.len(), report.undelivered), (8, 0), "{report:?}");
+    assert!(began.elapsed() <= Duration::from_secs(16), "{:?} for 8 of 4 s, three at once", began.elapsed());
+    let asked = lock(&slow.asked).clone();
+    let at_once = asked.iter().filter(|(_, at)| *at == asked[0].1).count();
+    assert_eq!(at_once, 3, "{asked:?}");
+    let story: Vec<_> = asked.iter().filter(|(subject, _)| subject.contains("EtcdMemberDown")).collect();
+    assert!(story[0].0.starts_with("[FIRING") && story[1].0.starts_with("[RESOLVED"), "{story:?}");
+    assert!(story[1].1.duration_since(story[0].1) >= slow.takes, "one after the other: {story:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_hanging_channel_does_not_take_fails_over_within_20_s_and_opens_its_breaker() {
+    let timed = Arc::new(Timed::default());
+    let channels: BTreeMap<String, Arc<dyn Channel>> = BTreeMap::from([
+        ("pager".to_owned(), Arc::new(Hanging) as Arc<dyn Channel>),
+        ("mail".to_owned(), Arc::clone(&timed) as Arc<dyn Channel>),
+    ]);
+    let config = "[[route]]\nchannels = [\"pager\"]\nfailover = [\"mail\"]";
+    let names = ["pager".to_owned(), "mail".to_owned()];
+    let routes = Routes::new(&toml::from_str(config).expect("valid"), &names).expect("valid");
+    let deliverer = Deliverer::new(Store::in_memory(), Writer::new(START_MS, 7), channels, routes);
+    commit(&deliverer, &many_down(30), START_MS).await;
+    let began = tokio::time::Instant::now();
+    let report = deliverer.sweep(START_MS).await;
+    let asked = lock(&timed.asked).clone();
+    assert_eq!((asked.len(), report.accepted.len()), (31, 31), "{report:?}");
+    let last = asked.iter().map(|(_, at)| at.duration_since(began)).max();
+    assert!(last.is_some_and(|last| last <= Duration::from_secs(20)), "{last:?}");
+    assert!(report.failures.len() <= 8, "the breaker spares the rest: {report:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_hangs_delays_no_other_and_has_an_end() {
-    let timed = Arc::new(Timed(Mutex::default()));
+    let timed = Arc::new(Timed::default());
     let names = ["a-hangs".to_owned(), "b-works".to_owned()];
     let channels: BTreeMap<String, Arc<dyn Channel>> = BTreeMap::from([
         (names[0].clone(), Arc::new(Hanging) as Arc<dyn Channel>),
@@ -272,20 +343,12 @@ async fn a_channel_that_hangs_delays_no_other_and_has_an_end() {
     let routes = Routes::new(&AlertConfig::default(), &names).expect("valid");
     let deliverer = Deliverer::new(Store::in_memory(), Writer::new(START_MS, 7), channels, routes);
     // Many groups, each with a message to both.
-    let mut evaluation = down();
-    for n in 0..20 {
-        let mut finding = evaluation.findings[0].clone();
-        let (alert, cluster) = (format!("Alert{n}"), format!("prod-{n}"));
-        let labels = [("alertname", alert.as_str()), ("cluster", &cluster), ("severity", "critical")];
-        finding.labels = Labels::from_pairs(labels);
-        evaluation.findings.push(finding);
-    }
-    commit(&deliverer, &evaluation, START_MS).await;
+    commit(&deliverer, &many_down(20), START_MS).await;
     let began = tokio::time::Instant::now();
     let report = deliverer.sweep(START_MS).await;
-    let sent = lock(&timed.0).clone();
+    let sent = lock(&timed.asked).clone();
     assert_eq!((sent.len(), report.accepted.len(), report.undelivered), (21, 21, 21));
-    assert!(sent.iter().all(|at| at.duration_since(began) < Duration::from_secs(1)), "{sent:?}");
+    assert!(sent.iter().all(|(_, at)| at.duration_since(began) < Duration::from_secs(1)), "{sent:?}");
     assert!(began.elapsed() < Duration::from_secs(110), "{:?} are too long for one channel", began.elapsed());
 }
 

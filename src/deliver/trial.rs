@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::attempt::{Attempt, Proof};
-use super::sweep::{Failure, SweepReport};
+use super::sweep::{Failure, SweepClock, SweepReport};
 use super::{DeliverError, Deliverer, Receipt, receipts};
 use crate::alert::{Group, Kind, Notification};
 use crate::model::{Incident, IncidentState, Labels, Severity};
@@ -28,8 +28,15 @@ impl Deliverer {
         for kind in [Kind::Firing, Kind::Resolved] {
             let group = group(kind, channel, now_ms);
             for notification in &group.notifications {
-                let attempt =
-                    self.attempt(&group, notification, channel, (Proof::Store, now_ms), &mut report).await;
+                let attempt = self
+                    .attempt(
+                        &group,
+                        notification,
+                        channel,
+                        (Proof::Store, SweepClock::starting(now_ms)),
+                        &mut report,
+                    )
+                    .await;
                 receipts.extend(receipts::get(&self.store, &group.key, group.number, channel).await);
                 if attempt != Attempt::Done {
                     let SweepReport { failures, errors, .. } = report;
@@ -48,7 +55,9 @@ pub(super) fn group(kind: Kind, channel: &str, now_ms: i64) -> Group {
     let thread = u64::try_from(now_ms).unwrap_or_default();
     let (state, number) = match kind {
         Kind::Resolved => (IncidentState::Resolved, 2),
-        Kind::Firing | Kind::Repeat => (IncidentState::Firing, 1),
+        Kind::Firing | Kind::Repeat | Kind::Escalated | Kind::Taken | Kind::Storm => {
+            (IncidentState::Firing, 1)
+        }
     };
     let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let incident = Incident {

@@ -76,6 +76,11 @@ impl Incident {
         }
     }
 
+    /// Whether it goes on and nobody has taken it on.
+    pub fn awaits_somebody(&self) -> bool {
+        matches!(self.state, IncidentState::Firing | IncidentState::Unknown)
+    }
+
     pub fn cluster(&self) -> Option<&str> {
         self.labels.get("cluster")
     }

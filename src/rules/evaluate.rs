@@ -1,14 +1,16 @@
 //! One evaluation of one group.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rule::{Rule, RuleGroup, RuleKind, Within};
 use super::state::{Active, EvalState};
-use super::template::Template;
+use super::template::{QueryResult, Template, TemplateData};
 use crate::model::{
-    Finding, FindingState, Joined, Label, Labels, METRIC_NAME, SeriesSet, SeriesSource, stale_marker,
+    Finding, FindingState, Joined, Label, Labels, METRIC_NAME, Selection, SeriesSet, SeriesSource,
+    stale_marker,
 };
-use crate::promql::{self, EvalOptions, Value};
+use crate::promql::{self, EvalOptions, EvalRange, Expr, Value};
 
 /// The most series one alert rule may have active. More than this is a rule that forgot to aggregate, and
 /// nobody reads a thousand messages.
@@ -57,6 +59,16 @@ impl Evaluation {
     }
 }
 
+/// How rules are evaluated, and what their templates may say beside the alert's own data.
+#[derive(Debug, Clone, Default)]
+pub struct RuleOptions {
+    pub eval: EvalOptions,
+    /// `$externalLabels`. Not added to alerts.
+    pub external_labels: Labels,
+    /// `$externalURL`.
+    pub external_url: String,
+}
+
 /// Evaluates every rule of `group` over `source` at `at_ms`; `previous` is the state that the evaluation
 /// before it left (the empty one for the first). A rule sees what the recording rules before it wrote.
 pub fn evaluate(
@@ -64,21 +76,23 @@ pub fn evaluate(
     source: &dyn SeriesSource,
     at_ms: i64,
     previous: &EvalState,
-    options: &EvalOptions,
+    options: &RuleOptions,
 ) -> Evaluation {
     let mut evaluation = Evaluation::default();
     let mut written = SeriesSet::default();
     for (at, rule) in group.rules.iter().enumerate() {
-        let found = if written.is_empty() {
-            vector(rule, source, at_ms, options)
-        } else {
-            vector(rule, &Joined(source, &written), at_ms, options)
-        };
+        let joined = Joined(source, &written);
+        let seen: &dyn SeriesSource = if written.is_empty() { source } else { &joined };
+        let words = Words { options, query: &|query| ask(query, seen, at_ms, &options.eval) };
+        let reach = Within { source: seen, clusters: &rule.clusters };
+        let found = vector(&rule.expr, &reach, at_ms, &options.eval);
         let failed = found.is_err();
         match found {
             Ok(vector) => match &rule.kind {
-                RuleKind::Record => record(rule, vector, &mut evaluation),
-                RuleKind::Alert { .. } => alert(group, rule, vector, at_ms, previous, &mut evaluation),
+                RuleKind::Record => record(rule, vector, &words, &mut evaluation),
+                RuleKind::Alert { .. } => {
+                    alert(group, rule, vector, at_ms, previous, &words, &mut evaluation);
+                }
             },
             Err(message) => {
                 evaluation.errors.push(RuleError { rule: rule.name.clone(), message });
@@ -148,23 +162,74 @@ fn end_series(rule: &Rule, previous: &EvalState, failed: bool, evaluation: &mut 
     }
 }
 
+/// What the templates of `groups` would ask for at `at_ms` in words that depend on what `source` holds. The
+/// answers may lead to further questions: to be called again once they are in `source`, until nothing is new.
+pub fn asked<'a>(
+    groups: impl IntoIterator<Item = &'a RuleGroup>,
+    source: &dyn SeriesSource,
+    at_ms: i64,
+    options: &RuleOptions,
+) -> Vec<Selection> {
+    let asked: RefCell<Vec<Selection>> = RefCell::default();
+    let range = EvalRange { start_ms: at_ms, end_ms: at_ms, step_ms: 1 };
+    let query = |query: &str| {
+        if let Ok(expr) = promql::parse(query) {
+            asked.borrow_mut().extend(promql::selections(&expr, &range, &options.eval));
+        }
+        ask(query, source, at_ms, &options.eval)
+    };
+    let words = Words { options, query: &query };
+    for rule in groups.into_iter().flat_map(|group| &group.rules).filter(|rule| rule.asks_unforeseen()) {
+        // A failing expression is told by the evaluation.
+        let reach = Within { source, clusters: &rule.clusters };
+        for (series, value) in vector(&rule.expr, &reach, at_ms, &options.eval).unwrap_or_default() {
+            for (_, template) in rule.templates() {
+                words.text(template, &series, value);
+            }
+        }
+    }
+    asked.into_inner()
+}
+
+fn ask(query: &str, source: &dyn SeriesSource, at_ms: i64, options: &EvalOptions) -> QueryResult {
+    let expr = promql::parse(query).map_err(|error| error.message)?;
+    vector(&expr, source, at_ms, options)
+}
+
+/// What templates are filled with beside the alert's own data.
+struct Words<'a> {
+    options: &'a RuleOptions,
+    query: &'a dyn Fn(&str) -> QueryResult,
+}
+
+impl Words<'_> {
+    fn text(&self, template: &Template, labels: &Labels, value: f64) -> String {
+        let (external_labels, external_url) = (&self.options.external_labels, &self.options.external_url);
+        template.render(&TemplateData { labels, value, external_labels, external_url, query: self.query })
+    }
+
+    fn texts(&self, templates: &[(String, Template)], labels: &Labels, value: f64) -> Vec<(String, String)> {
+        let text = |(name, template): &(String, Template)| (name.clone(), self.text(template, labels, value));
+        templates.iter().map(text).collect()
+    }
+}
+
 fn vector(
-    rule: &Rule,
+    expr: &Expr,
     source: &dyn SeriesSource,
     at_ms: i64,
     options: &EvalOptions,
 ) -> Result<Vec<(Labels, f64)>, String> {
-    let source = Within { source, clusters: &rule.clusters };
-    match promql::eval_instant(&rule.expr, &source, at_ms, options).map_err(|error| error.to_string())? {
+    match promql::eval_instant(expr, source, at_ms, options).map_err(|error| error.to_string())? {
         Value::Vector(samples) => Ok(samples.into_iter().map(|s| (s.labels, s.value)).collect()),
         Value::Scalar(value) => Ok(vec![(Labels::default(), value)]),
         _ => Err("the expression gives neither an instant vector nor a scalar".to_owned()),
     }
 }
 
-fn record(rule: &Rule, vector: Vec<(Labels, f64)>, evaluation: &mut Evaluation) {
+fn record(rule: &Rule, vector: Vec<(Labels, f64)>, words: &Words<'_>, evaluation: &mut Evaluation) {
     for (series, value) in vector {
-        let labels = with_rule_labels(rule, &series, value).with(METRIC_NAME, &rule.name);
+        let labels = with_rule_labels(rule, &series, value, words).with(METRIC_NAME, &rule.name);
         if evaluation.state.recorded.insert(labels.clone()) {
             evaluation.recorded.push((labels, value));
         } else {
@@ -180,12 +245,13 @@ fn alert(
     vector: Vec<(Labels, f64)>,
     at_ms: i64,
     previous: &EvalState,
+    words: &Words<'_>,
     evaluation: &mut Evaluation,
 ) {
     let RuleKind::Alert { for_ms, keep_firing_for_ms, annotations } = &rule.kind else { return };
     let mut active: BTreeMap<Labels, Active> = BTreeMap::new();
     for (series, value) in vector {
-        let labels = alert_labels(rule, &series, value);
+        let labels = alert_labels(rule, &series, value, words);
         let before = previous.active.get(&labels.fingerprint());
         let since_ms = before.map_or(at_ms, |before| before.since_ms);
         let fired = before.is_some_and(|before| before.fired) || at_ms.saturating_sub(since_ms) >= *for_ms;
@@ -203,7 +269,7 @@ fn alert(
                 && at_ms.saturating_sub(before.held_ms) < *keep_firing_for_ms
         });
         for before in lingering {
-            let labels = alert_labels(rule, &before.series, before.value);
+            let labels = alert_labels(rule, &before.series, before.value, words);
             // Rules of one name tell their series apart by the labels they set.
             if previous.active.contains_key(&labels.fingerprint()) {
                 active.entry(labels).or_insert_with(|| before.clone());
@@ -223,7 +289,7 @@ fn alert(
         evaluation.findings.push(Finding {
             group: group.name.clone(),
             alert: rule.name.clone(),
-            annotations: rendered(annotations, &active.series, active.value).into_iter().collect(),
+            annotations: words.texts(annotations, &active.series, active.value).into_iter().collect(),
             value: active.value,
             state: if active.fired { FindingState::Firing } else { FindingState::Pending },
             active_since_ms: active.since_ms,
@@ -233,13 +299,13 @@ fn alert(
     }
 }
 
-fn alert_labels(rule: &Rule, series: &Labels, value: f64) -> Labels {
-    with_rule_labels(rule, series, value).with("alertname", &rule.name)
+fn alert_labels(rule: &Rule, series: &Labels, value: f64, words: &Words<'_>) -> Labels {
+    with_rule_labels(rule, series, value, words).with("alertname", &rule.name)
 }
 
 /// The series' labels without its metric name, the rule's own over them.
-fn with_rule_labels(rule: &Rule, series: &Labels, value: f64) -> Labels {
-    let own = rendered(&rule.labels, series, value);
+fn with_rule_labels(rule: &Rule, series: &Labels, value: f64, words: &Words<'_>) -> Labels {
+    let own = words.texts(&rule.labels, series, value);
     let set: BTreeSet<&str> = own.iter().map(|(name, _)| name.as_str()).collect();
     let mut labels: Vec<Label> = series
         .iter()
@@ -248,10 +314,6 @@ fn with_rule_labels(rule: &Rule, series: &Labels, value: f64) -> Labels {
         .collect();
     labels.extend(own.iter().map(|(name, value)| Label::new(name.as_str(), value.as_str())));
     Labels::new(labels)
-}
-
-fn rendered(templates: &[(String, Template)], series: &Labels, value: f64) -> Vec<(String, String)> {
-    templates.iter().map(|(name, template)| (name.clone(), template.render(series, value))).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use anyhow::Context as _;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::ack_desk::AckDesk;
 use super::clock::Clock;
 use super::execute::SHARD;
 use super::process;
@@ -16,7 +17,7 @@ use crate::config::{Config, Environment};
 use crate::deliver::Deliverer;
 use crate::model::chain;
 use crate::promql::EvalOptions;
-use crate::rules::RuleGroup;
+use crate::rules::{RuleGroup, RuleOptions};
 use crate::store::{Store, Writer, heartbeat};
 use crate::survey::{Subject, Survey};
 use crate::watch::{Judge, Setup};
@@ -55,11 +56,27 @@ impl Services {
         let writer = new_writer(&clock)?.of_process(&process::name());
         let deliverer =
             Deliverer::new(store.clone(), writer.clone(), config.channels.clone(), config.routes.clone())
-                .with_external_url(config.report.public_url.clone());
-        let options = EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() };
+                .with_external_url(config.report.public_url.clone())
+                .with_storm_cap(config.storm)
+                .with_ack_links(config.ack.clone())
+                .with_standing_silences(Arc::clone(&config.silences));
+        let options = RuleOptions {
+            eval: EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() },
+            external_labels: config.external_labels.clone(),
+            external_url: config.report.public_url.clone().unwrap_or_default(),
+        };
         let judge = Judge::new(store.clone(), deliverer, config.expected_interval_ms(), options);
         let (judge, changed) = (Arc::new(judge), Notify::new());
         Ok(Self { config, store, writer, clock, host, shutdown, judge, changed })
+    }
+
+    /// What answers links to acknowledge with; `None` where no URL leads to any.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub async fn ack_desk(&self) -> anyhow::Result<Option<AckDesk>> {
+        let Some(source) = &self.config.ack else { return Ok(None) };
+        Ok(Some(AckDesk::open(self.store.clone(), self.writer.clone(), source).await?))
     }
 
     /// Writes the first sign of life, so that a store which can never work is said at the start. What may

@@ -4,6 +4,8 @@
 //! `scheduled_time` (EventBridge Scheduler's `<aws.scheduler.scheduled-time>`, or `time` of a rule's
 //! envelope) is the slot, so a repeated delivery finds its slot done.
 //!
+//! A request by a function URL is not a job: it is a link to acknowledge with, whatever job the function runs.
+//!
 //! A job without an end (`watch`) runs in shifts: it is told to stop before the function's deadline, and the next
 //! shift may begin before that. Of two shifts the older writes the samples, and takes back its heartbeats when it
 //! ends, so that the younger takes over without a gap.
@@ -12,10 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::ack_desk::{self, Ask};
 use super::clock::Clock;
 use super::context::Services;
 use super::execute::{Executed, execute_within};
@@ -47,7 +52,12 @@ pub async fn serve(jobs: &'static [&'static JobSpec]) -> anyhow::Result<()> {
     );
     let handler = service_fn(move |event: LambdaEvent<Value>| {
         let services = Arc::clone(&services);
-        async move { invoke(spec, &services, &event).await }
+        async move {
+            match Visit::of(&event.payload) {
+                Some(visit) => Ok(answer(&services, &visit).await?),
+                None => invoke(spec, &services, &event).await,
+            }
+        }
     });
     lambda_runtime::run(handler).await.map_err(|error| anyhow!("the Lambda runtime ended: {error}"))
 }
@@ -87,6 +97,44 @@ async fn invoke(
         },
         Executed::RunningElsewhere { until_ms } => Ok(json!({ "running_until_ms": until_ms })),
     }
+}
+
+/// A request as a function URL hands it over (payload format 2.0).
+#[derive(Debug, PartialEq)]
+struct Visit {
+    method: String,
+    path: String,
+    query: String,
+    body: Vec<u8>,
+}
+
+impl Visit {
+    /// `None` for any other event.
+    fn of(event: &Value) -> Option<Self> {
+        let text = |place: &str| event.pointer(place).and_then(Value::as_str).map(str::to_owned);
+        let method = text("/requestContext/http/method")?;
+        let body = text("/body").unwrap_or_default().into_bytes();
+        let encoded = event.get("isBase64Encoded").and_then(Value::as_bool).unwrap_or_default();
+        // What does not decode is no form, which has only optional fields.
+        let body = if encoded { BASE64_STANDARD.decode(body).unwrap_or_default() } else { body };
+        let (path, query) = (text("/rawPath")?, text("/rawQueryString").unwrap_or_default());
+        Some(Self { method, path, query, body })
+    }
+}
+
+async fn answer(services: &Services, visit: &Visit) -> Result<Value, lambda_runtime::Error> {
+    let desk = services.ack_desk().await.map_err(|error| chain(error.as_ref()))?;
+    let Some(desk) = desk.filter(|_| visit.path.starts_with(ack_desk::PATH)) else {
+        return Ok(
+            json!({ "statusCode": 404, "headers": { "content-type": "text/plain" }, "body": "not found" }),
+        );
+    };
+    let ask = Ask { method: &visit.method, path: &visit.path, query: &visit.query, body: &visit.body };
+    let answer = desk.answer(ask, services.clock.now_ms()).await;
+    let mut headers: serde_json::Map<String, Value> =
+        ack_desk::HEADERS.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    headers.insert("content-type".to_owned(), answer.content_type.into());
+    Ok(json!({ "statusCode": answer.status, "headers": headers, "body": answer.body }))
 }
 
 /// How long before its deadline a shift begins to end: a flush to a slow bucket must fit.

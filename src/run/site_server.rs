@@ -1,11 +1,12 @@
-//! Serves the report site from the store over HTTP: files, nothing else.
+//! Serves the report site from the store over HTTP: files, and the links to acknowledge with.
 
 use std::future::IntoFuture;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, REFERRER_POLICY,
@@ -16,6 +17,8 @@ use ring::digest;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::ack_desk::{self, AckDesk, Ask};
+use super::clock::Clock;
 use crate::report::publish_plan::{cache_control, content_type};
 use crate::store::{Store, StoreError};
 
@@ -27,18 +30,31 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub struct SiteServer {
     listener: TcpListener,
     address: SocketAddr,
-    store: Store,
+    site: Site,
 }
 
-/// Starts listening; port 0 takes a free one.
+#[derive(Clone)]
+struct Site {
+    store: Store,
+    desk: Option<Arc<AckDesk>>,
+    clock: Clock,
+}
+
+/// Starts listening; port 0 takes a free one. Without a `desk` no link is answered.
 ///
 /// # Errors
 /// When the address cannot be had.
-pub async fn bind(store: Store, address: SocketAddr) -> anyhow::Result<SiteServer> {
+pub async fn bind(
+    store: Store,
+    desk: Option<AckDesk>,
+    clock: Clock,
+    address: SocketAddr,
+) -> anyhow::Result<SiteServer> {
     let listener = TcpListener::bind(address).await;
     let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr().context("the listening address is unknown")?;
-    Ok(SiteServer { listener, address, store })
+    let site = Site { store, desk: desk.map(Arc::new), clock };
+    Ok(SiteServer { listener, address, site })
 }
 
 impl SiteServer {
@@ -48,14 +64,18 @@ impl SiteServer {
 
     /// Serves until `shutdown` is cancelled.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let router = Router::new().fallback(answer).with_state(self.store);
+        let router = Router::new().fallback(answer).with_state(self.site);
         let server = axum::serve(self.listener, router);
         // Idle keep-alive connections need no draining, so the server just ends.
         let _ = shutdown.run_until_cancelled(server.into_future()).await;
     }
 }
 
-async fn answer(State(store): State<Store>, request: Request<Body>) -> Response<Body> {
+async fn answer(State(site): State<Site>, request: Request<Body>) -> Response<Body> {
+    if let Some(desk) = site.desk.as_ref().filter(|_| request.uri().path().starts_with(ack_desk::PATH)) {
+        return acknowledge(desk, site.clock.now_ms(), request).await;
+    }
+    let store = site.store;
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
     }
@@ -91,6 +111,21 @@ async fn answer(State(store): State<Store>, request: Request<Body>) -> Response<
             plain(StatusCode::BAD_GATEWAY, "the store cannot be read")
         }
     }
+}
+
+async fn acknowledge(desk: &AckDesk, now_ms: i64, request: Request<Body>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, ack_desk::BODY_BYTES_MAX).await else {
+        return plain(StatusCode::PAYLOAD_TOO_LARGE, "the form is too large");
+    };
+    let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+    let ask = Ask { method: head.method.as_str(), path, query, body: &body };
+    let answer = desk.answer(ask, now_ms).await;
+    let mut response = Response::builder().status(answer.status).header(CONTENT_TYPE, answer.content_type);
+    for (name, value) in ack_desk::HEADERS {
+        response = response.header(name, value);
+    }
+    finish(response, answer.body.into())
 }
 
 fn headers(path: &str) -> response::Builder {

@@ -169,6 +169,11 @@ pub fn evaluation_slot_ms(key: &Key) -> Option<i64> {
     key.0.starts_with("state/eval/").then(|| parse_instant(key.name())).flatten()
 }
 
+/// What signs the links to acknowledge with, where no secret is configured. Never deleted.
+pub fn ack_secret() -> Key {
+    Key("state/secrets/ack".to_owned())
+}
+
 /// Proof that one notification of one group transition was accepted by a channel.
 pub fn receipt(group_key: &str, seq: u64, channel: &str) -> Key {
     Key(format!("{}/{}", Prefix::receipts(group_key, seq).0, segment(channel)))

@@ -4,6 +4,7 @@
 //! writers one wins; the others read what won and decide anew. No leases, no clocks.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -109,29 +110,68 @@ pub async fn append<T: Serialize + DeserializeOwned>(
 ///
 /// # Errors
 /// When the store cannot be read, or a newest object is no state of this kind.
-pub async fn all_latest<T: DeserializeOwned>(
+pub async fn all_latest<T: DeserializeOwned + Clone>(
     store: &Store,
     prefix: &Prefix,
 ) -> Result<Vec<(SequenceKey, u64, T)>, StoreError> {
-    let mut newest: BTreeMap<SequenceKey, u64> = BTreeMap::new();
-    for entry in store.list(prefix).await? {
-        if let Some((sequence, number)) = SequenceKey::parse(&entry.key) {
-            let highest = newest.entry(sequence).or_default();
-            *highest = (*highest).max(number);
-        }
+    Newest::default().read(store, prefix).await
+}
+
+/// The newest states under a prefix, as last read. An object never changes, so the next reading gets only
+/// what is new: with a thousand alerts of the past, one listing instead of a thousand requests.
+#[derive(Debug)]
+pub struct Newest<T>(Mutex<BTreeMap<SequenceKey, (u64, T)>>);
+
+impl<T> Default for Newest<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
     }
-    stream::iter(newest)
-        .map(|(sequence, number)| async move {
-            let key = sequence.number(number);
-            match store.get(&key).await? {
-                Some(body) => Ok(parse(&key, &body).map(|state| Some((sequence, number, state)))?),
-                None => Ok(latest(store, &sequence).await?.map(|(number, state)| (sequence, number, state))),
+}
+
+impl<T: DeserializeOwned + Clone> Newest<T> {
+    /// The newest state of every sequence under `prefix`, in key order. Always of the same prefix.
+    ///
+    /// # Errors
+    /// As [`all_latest`]; then the next reading starts where the last good one ended.
+    pub async fn read(
+        &self,
+        store: &Store,
+        prefix: &Prefix,
+    ) -> Result<Vec<(SequenceKey, u64, T)>, StoreError> {
+        let mut newest: BTreeMap<SequenceKey, u64> = BTreeMap::new();
+        for entry in store.list(prefix).await? {
+            if let Some((sequence, number)) = SequenceKey::parse(&entry.key) {
+                let highest = newest.entry(sequence).or_default();
+                *highest = (*highest).max(number);
             }
-        })
-        .buffered(READS_AT_ONCE)
-        .try_filter_map(|found| async move { Ok(found) })
-        .try_collect()
-        .await
+        }
+        // A listing may be older than the one before it.
+        let known = |sequence: &SequenceKey, number| {
+            let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            states.get(sequence).filter(|(known, _)| *known >= number).cloned()
+        };
+        let found: Vec<(SequenceKey, u64, T)> = stream::iter(newest)
+            .map(|(sequence, number)| async move {
+                if let Some((number, state)) = known(&sequence, number) {
+                    return Ok(Some((sequence, number, state)));
+                }
+                let key = sequence.number(number);
+                match store.get(&key).await? {
+                    Some(body) => Ok(parse(&key, &body).map(|state| Some((sequence, number, state)))?),
+                    None => {
+                        Ok(latest(store, &sequence).await?.map(|(number, state)| (sequence, number, state)))
+                    }
+                }
+            })
+            .buffered(READS_AT_ONCE)
+            .try_filter_map(|found| async move { Ok(found) })
+            .try_collect()
+            .await?;
+        let states =
+            found.iter().map(|(sequence, number, state)| (sequence.clone(), (*number, state.clone())));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = states.collect();
+        Ok(found)
+    }
 }
 
 fn parse<T: DeserializeOwned>(key: &Key, body: &[u8]) -> Result<T, StoreError> {
@@ -166,6 +206,23 @@ mod tests {
         assert_eq!(append(&store, &key, 2, &"b".to_owned(), &two).await.expect("append"), Appended::Won);
         let all = all_latest::<String>(&store, &Prefix::incidents()).await.expect("list");
         assert_eq!(all, [(key, 2, "b".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_is_not_read_again_and_news_are_seen() {
+        let (store, writer) = (Store::in_memory(), Writer::new(1, 1));
+        let newest = Newest::<u32>::default();
+        for (number, groups) in [(1, &["a", "b"][..]), (2, &["b"])] {
+            for group in groups {
+                let key = SequenceKey::group(group);
+                append(&store, &key, number, &7_u32, &writer).await.expect("append");
+            }
+            let before = store.reads().requests;
+            let read = newest.read(&store, &Prefix::groups()).await.expect("reads");
+            let numbers: Vec<u64> = read.iter().map(|(_, number, _)| *number).collect();
+            assert_eq!(numbers, [1, number]);
+            assert_eq!(store.reads().requests - before, u64::try_from(groups.len()).expect("few"));
+        }
     }
 
     #[tokio::test]

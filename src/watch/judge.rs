@@ -10,8 +10,7 @@ use tracing::warn;
 use super::recorded::RecordedSeries;
 use crate::deliver::Deliverer;
 use crate::model::{Event, Joined, Labels, Series, SeriesSource, chain};
-use crate::promql::EvalOptions;
-use crate::rules::{self, Active, EvalState, RuleGroup, Scope};
+use crate::rules::{self, Active, EvalState, RuleGroup, RuleOptions, Scope};
 use crate::store::key::{self, Prefix};
 use crate::store::{Create, Store, StoreError};
 
@@ -21,7 +20,7 @@ pub struct Judge {
     deliverer: Deliverer,
     memory: Mutex<Memory>,
     scrape_interval_ms: i64,
-    options: EvalOptions,
+    options: RuleOptions,
 }
 
 /// What evaluations leave for the next ones.
@@ -67,8 +66,12 @@ pub struct Judged {
 }
 
 impl Judge {
-    pub fn new(store: Store, deliverer: Deliverer, scrape_interval_ms: i64, options: EvalOptions) -> Self {
+    pub fn new(store: Store, deliverer: Deliverer, scrape_interval_ms: i64, options: RuleOptions) -> Self {
         Self { store, deliverer, memory: Mutex::default(), scrape_interval_ms, options }
+    }
+
+    pub fn options(&self) -> &RuleOptions {
+        &self.options
     }
 
     pub fn deliverer(&self) -> &Deliverer {

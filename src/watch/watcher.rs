@@ -12,6 +12,7 @@ use super::config::WatchConfig;
 use super::freshness::{Freshness, Limits};
 use super::head::Head;
 use super::judge::{Judge, Judged};
+use super::sending::send_when_told;
 use super::view::View;
 use crate::deliver::DeadMan;
 use crate::model::{ClusterName, Instance, chain};
@@ -51,7 +52,7 @@ struct Shared {
     config: WatchConfig,
     store: Store,
     writer: Writer,
-    to_send: tokio::sync::Notify,
+    to_send: Arc<tokio::sync::Notify>,
     freshness: Freshness,
     dead_man: Option<Arc<DeadMan>>,
     view: View,
@@ -93,7 +94,7 @@ impl Watch {
             config: setup.config,
             store: setup.store,
             writer: setup.writer,
-            to_send: tokio::sync::Notify::new(),
+            to_send: Arc::default(),
             freshness: Freshness::of(clusters.iter().map(|cluster| cluster.name().clone())),
             dead_man: setup.dead_man,
             view: View::default(),
@@ -158,7 +159,8 @@ impl Watch {
             tasks.spawn(shutdown.clone().run_until_cancelled_owned(poll(shared, cluster, now_ms, hints)));
         }
         drop(hints);
-        let sender = tokio::spawn(send_when_told(Arc::clone(&self.shared), now_ms.clone(), shutdown.clone()));
+        let (judge, told) = (Arc::clone(&self.shared.judge), Arc::clone(&self.shared.to_send));
+        let sender = tokio::spawn(send_when_told(judge, told, now_ms.clone(), shutdown.clone()));
         if let Some(switch) = &self.shared.dead_man {
             let (shared, switch) = (Arc::clone(&self.shared), Arc::clone(switch));
             let hold = hold(shared, switch, now_ms.clone());
@@ -218,23 +220,6 @@ impl Watch {
 
 /// How long notifications that are being sent may take once the process shall end.
 const SEND_AT_END: Duration = Duration::from_secs(15);
-
-/// Sweeps whenever something was committed, beside the loop: a channel that hangs delays no evaluation.
-async fn send_when_told(
-    shared: Arc<Shared>,
-    now_ms: impl Fn() -> i64,
-    shutdown: tokio_util::sync::CancellationToken,
-) {
-    while shutdown.run_until_cancelled(shared.to_send.notified()).await.is_some() {
-        let report = shared.judge.deliverer().sweep(now_ms()).await;
-        for failure in &report.failures {
-            warn!(channel = failure.channel, "not delivered: {}", failure.error);
-        }
-        for error in &report.errors {
-            warn!(error = chain(error), "while delivering");
-        }
-    }
-}
 
 /// Heartbeats are per shard; all clusters are one.
 const SHARD: &str = "all";

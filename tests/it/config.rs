@@ -190,6 +190,20 @@ fn ways_to_people_are_checked_where_they_are_written() {
             "\n[channel.a]\ntype = 'webhook'\nurl = 'https://169.254.169.254/latest'\n".to_owned(),
             "toml:2: channel.a: 169.254.169.254 is a private address; set allow-private = true",
         ),
+        (
+            format!(
+                "{one_way}[channel.b]\ntype = 'webhook'\nurl = 'https://hooks.example.com/other'\n[alert]\nproduction = true\n"
+            ),
+            "toml:7: alert.production: critical alerts have one way out: the channels \"a\", \"b\" all lead to hooks.example.com:443",
+        ),
+        (
+            format!(
+                "{one_way}\n[channel.am]\ntype = 'alertmanager'\nurl = 'https://am.example.com'\nhold = '4h'\n\
+                 [[alert.route]]\nmatchers = ['severity=info']\nchannels = ['a']\nrepeat-interval = '1d'\n\
+                 [[alert.route]]\nchannels = ['a', 'am']\n"
+            ),
+            "toml:5: channel.am.hold: 4h is not longer than the repeat-interval 4h of alert.route[1]",
+        ),
         ("[channel.a]\ntype = 'fax'\n".to_owned(), "unknown variant `fax`, expected one of `alertmanager`"),
     ] {
         let errors = load(&text).err().expect("refused").to_string();

@@ -1,8 +1,11 @@
 //! Delivery against real receivers: what every channel must do, on an HTTP server that records and on a real
 //! mail server.
 
+mod acks;
 pub mod alertmanager;
+mod escalation;
 pub mod exec;
+mod failing_receivers;
 pub mod http;
 pub mod providers;
 mod simulation;
@@ -12,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use etcd_monitor::alert::{AlertConfig, Routes};
-use etcd_monitor::deliver::{ChannelConfig, Deliverer, SendError, SweepReport, open};
+use etcd_monitor::deliver::{AckSource, ChannelConfig, Deliverer, Person, SendError, SweepReport, open};
 use etcd_monitor::model::{Finding, FindingState, Labels, SecretRef};
 use etcd_monitor::rules::{Completeness, Evaluation, RuleGroup, Scope, parse};
 use etcd_monitor::store::{Store, Writer};
@@ -42,7 +45,11 @@ impl Story {
             "groups:\n- name: g\n  rules:\n  - {alert: EtcdMemberDown, expr: etcd_monitor_member_up == 0}\n";
         let rules = parse("g.yaml", text).expect("valid").remove(0);
         let deliverer = Deliverer::new(Store::in_memory(), Writer::new(START_MS, 1), channels, routes)
-            .with_external_url(Some("https://status.example.com/etcd".to_owned()));
+            .with_external_url(Some("https://status.example.com/etcd".to_owned()))
+            .with_ack_links(Some(AckSource {
+                base: "https://status.example.com/etcd".to_owned(),
+                secret: Some(SecretString::from("the secret of the links")),
+            }));
         Self { deliverer, rules }
     }
 
@@ -82,6 +89,13 @@ impl Story {
             state: FindingState::Firing,
             active_since_ms: START_MS - 60_000,
         }
+    }
+
+    /// Somebody does this to the only incident; everything due is sent.
+    pub async fn person(&self, person: Person, now_ms: i64) -> SweepReport {
+        let done = self.deliverer.by_person("", person, "ann", now_ms).await;
+        assert!(done.expect("in memory").is_some(), "one incident is active");
+        self.deliverer.sweep(now_ms).await
     }
 
     /// The cluster is no longer configured.

@@ -152,3 +152,66 @@ fn a_silence_that_makes_no_sense_is_refused_and_nothing_is_written() {
         assert!(!store.join("state").exists(), "{arguments:?}");
     }
 }
+
+/// A configuration beside the store, which says silences of its own.
+fn configured(folder: &Path, alert: &str) -> String {
+    let path = folder.join("c.toml");
+    let text = format!(
+        "[store]\nurl = {:?}\n[[cluster]]\nname = 'a'\nendpoints = ['http://127.0.0.1:1']\ntags = {{ env = 'test' }}\n\
+         [[cluster]]\nname = 'b'\nendpoints = ['http://127.0.0.1:2']\n{alert}",
+        folder.display().to_string()
+    );
+    std::fs::write(&path, text).expect("written");
+    path.display().to_string()
+}
+
+#[tokio::test]
+async fn a_file_and_a_window_silence_while_they_say_so() {
+    let folder = store_with_incidents().await;
+    let file = folder.path().join("silences.yaml");
+    let write = |text: &str| std::fs::write(&file, text).expect("written");
+    let by_file = "[alert]\nsilence-files = ['silences.yaml']\n";
+    let config = configured(folder.path(), by_file);
+    let json = |arguments: &[&str]| -> Value {
+        let result = program::output(&[&["--config", config.as_str()], arguments].concat());
+        assert_eq!(result.status.code(), Some(0), "{}", stderr(&result));
+        serde_json::from_str(&stdout(&result)).expect("JSON")
+    };
+    let silenced_by = || json(&["alerts", "--json"])[0]["silenced_by"].clone();
+    write("silences: []\n");
+    assert_eq!(silenced_by(), Value::Null);
+    write("silences:\n- {matchers: ['cluster=a'], ends-at: 2999-01-01T00:00:00Z, created-by: ann}\n");
+    let id = silenced_by().as_str().expect("silenced").to_owned();
+    assert!(id.starts_with("file-"), "{id}");
+    let listed = json(&["silence", "ls", "--json"]);
+    assert_eq!((&listed[0]["author"], &listed[0]["state"]), (&"ann".into(), &"active".into()), "{listed}");
+    let expired = program::output(&["--config", &config, "silence", "expire", &id]);
+    assert_eq!(expired.status.code(), Some(2));
+    assert!(stderr(&expired).contains("edit that"), "{}", stderr(&expired));
+    let status = json(&["status", "--json"]);
+    assert!(status.to_string().contains(&id), "{status}");
+
+    write("silences:\n- {matchers: [], ends-at: 2999-01-01T00:00:00Z}\n");
+    let bad = program::output(&["--config", &config, "alerts"]);
+    assert_eq!(bad.status.code(), Some(2));
+    let said = stderr(&bad);
+    assert!(said.contains("silences.yaml:2: a silence needs at least one matcher"), "{said}");
+    assert!(said.lines().count() == 1 && said.contains("c.toml:"), "{said}");
+
+    configured(
+        folder.path(),
+        "[[alert.maintenance]]\ntags = { env = 'test' }\nintervals = [{}]\ncomment = 'moving'\n",
+    );
+    let id = silenced_by().as_str().expect("silenced").to_owned();
+    assert!(id.starts_with("window-"), "{id}");
+    assert_eq!(json(&["silence", "ls", "--json"])[0]["comment"], "moving");
+    configured(folder.path(), "[[alert.maintenance]]\nclusters = ['b']\nintervals = [{}]\n");
+    assert_eq!(silenced_by(), Value::Null);
+    configured(
+        folder.path(),
+        "[[alert.maintenance]]\nclusters = ['c']\nintervals = [{}]\n[[alert.maintenance]]\nclusters = ['a']\n",
+    );
+    let bad = stderr(&program::output(&["--config", &config, "alerts"]));
+    assert!(bad.contains("c.toml:10: alert.maintenance[0]: there is no cluster \"c\""), "{bad}");
+    assert!(bad.contains("c.toml:13: alert.maintenance[1]: needs intervals, or starts and ends"), "{bad}");
+}

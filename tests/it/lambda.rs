@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use crate::etcd_cluster::{EtcdCluster, Options};
 
 /// An answer of the function: its path (`response` or `error`) and body.
-type Answer = (String, Value);
+pub type Answer = (String, Value);
 
 #[derive(Clone)]
 struct Api {
@@ -58,7 +58,18 @@ async fn answered(
 
 /// Runs the binary as the function `job` over `store` for the given events; returns its answers.
 async fn invoke(job: &str, store: &str, events: Vec<Value>) -> Vec<Answer> {
-    invoke_until(job, store, events, 4_102_444_800_000, None).await
+    invoke_until(job, store, events, 4_102_444_800_000, None, &[]).await
+}
+
+/// [`invoke`] with a configuration file and variables of its own.
+pub async fn invoke_with(
+    job: &str,
+    store: &str,
+    events: Vec<Value>,
+    config: &std::path::Path,
+    environment: &[(&str, &str)],
+) -> Vec<Answer> {
+    invoke_until(job, store, events, 4_102_444_800_000, Some(config), environment).await
 }
 
 /// [`invoke`] with a deadline, ms since the epoch, and a configuration file.
@@ -68,6 +79,7 @@ async fn invoke_until(
     events: Vec<Value>,
     deadline_ms: u128,
     config: Option<&std::path::Path>,
+    environment: &[(&str, &str)],
 ) -> Vec<Answer> {
     let (sender, mut receiver) = mpsc::unbounded_channel();
     let expected = events.len();
@@ -94,6 +106,7 @@ async fn invoke_until(
         .env("ETCD_MONITOR_JOB", job)
         .env("ETCD_MONITOR__STORE__URL", store)
         .envs(config.map(|path| ("ETCD_MONITOR_CONFIG", path)))
+        .envs(environment.iter().copied())
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
@@ -170,7 +183,7 @@ async fn a_watch_runs_in_shifts_of_which_one_writes_samples() {
         let event = json!({ "scheduled_time": time });
         async move {
             let deadline_ms = now_ms() + seconds * 1000;
-            let answers = invoke_until("watch", &url, vec![event], deadline_ms, Some(&config)).await;
+            let answers = invoke_until("watch", &url, vec![event], deadline_ms, Some(&config), &[]).await;
             (answers, now_ms() < deadline_ms)
         }
     };

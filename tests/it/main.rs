@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, reads its environment, and prints what it measured"
 )]
 
+mod ack_link;
 mod alert_test;
 mod bad_input;
 mod commands;
@@ -38,6 +39,7 @@ mod report;
 mod rules;
 mod s3;
 mod store;
+mod templates;
 mod tidy;
 mod tls;
 mod uploads;

@@ -180,7 +180,8 @@ fn what_nobody_takes_on_escalates_level_by_level() {
     assert!(next(&routes, Some(&one), &[&down], 10 * MINUTE_MS - 1).is_none(), "not yet");
     assert!(next(&routes, Some(&one), &[&acked], 10 * MINUTE_MS).is_none(), "somebody has it in hand");
     let two = next(&routes, Some(&one), &[&down], 10 * MINUTE_MS).expect("level 1");
-    assert_eq!((told(&two), two.level), (vec!["pager".to_owned()], 1));
+    assert_eq!((two.kind, told(&two), two.level), (Kind::Escalated, vec!["pager".to_owned()], 1));
+    assert_eq!(two.unheeded_ms(), 10 * MINUTE_MS);
     assert!(next(&routes, Some(&two), &[&down], 11 * MINUTE_MS).is_none(), "each level once");
     let three = next(&routes, Some(&two), &[&down], 30 * MINUTE_MS).expect("level 2");
     assert_eq!((told(&three), three.level), (vec!["boss".to_owned()], 2));
@@ -193,6 +194,40 @@ fn what_nobody_takes_on_escalates_level_by_level() {
     let again = incident::step(Some(&over), &Observation::Found(&finding), 4_000_000).expect("fires again");
     let five = next(&routes, Some(&four), &[&again], 4_000_000).expect("a new story");
     assert_eq!((told(&five), five.level), (vec!["mail".to_owned()], 0));
+}
+
+#[test]
+fn channels_that_keep_book_hear_who_has_it_in_hand() {
+    let text =
+        "[[route]]\nchannels = ['mail', 'pager']\n[[route.escalation]]\nafter = '10m'\nchannels = ['boss']";
+    let config: AlertConfig = toml::from_str(text).expect("valid");
+    let routes = Routes::new(&config, &["mail", "pager", "boss"].map(str::to_owned)).expect("valid");
+    let plain = routes.clone();
+    let routes = routes.with_followers(&["pager".to_owned(), "boss".to_owned()]);
+    let down = fired("m1", "critical", 0);
+    let say = |incident: &Incident, observation: Observation<'_>, at_ms: i64| {
+        incident::step(Some(incident), &observation, at_ms).expect("a change")
+    };
+    let acked = say(&down, Observation::Acknowledged("ann".into()), MINUTE_MS);
+    let back = say(&acked, Observation::GivenBack("ann".into()), 5 * MINUTE_MS);
+    let told = |group: &Group| -> Vec<String> {
+        group.notifications.iter().map(|notification| notification.channel.clone()).collect()
+    };
+    let one = next(&routes, None, &[&down], 0).expect("told at once");
+    let two = next(&routes, Some(&one), &[&acked], MINUTE_MS).expect("who has it");
+    assert_eq!((two.kind, told(&two), two.thread), (Kind::Taken, vec!["pager".to_owned()], 1));
+    assert!(next(&routes, Some(&two), &[&acked], 2 * MINUTE_MS).is_none(), "once");
+    let three = next(&routes, Some(&two), &[&back], 5 * MINUTE_MS).expect("that nobody has it");
+    assert_eq!(three.kind, Kind::Taken);
+    let four = next(&routes, Some(&three), &[&back], 10 * MINUTE_MS).expect("nobody took it on since");
+    assert_eq!((four.kind, told(&four)), (Kind::Escalated, vec!["boss".to_owned()]));
+    let again = say(&back, Observation::Acknowledged("bob".into()), 12 * MINUTE_MS);
+    let five = next(&routes, Some(&four), &[&again], 12 * MINUTE_MS).expect("who has it now");
+    assert_eq!(told(&five), ["pager", "boss"], "who heard of it hears of this");
+    let plain_one = next(&plain, None, &[&down], 0).expect("told at once");
+    assert!(next(&plain, Some(&plain_one), &[&acked], MINUTE_MS).is_none(), "mail keeps no book");
+    let over = resolved(&again, 20 * MINUTE_MS);
+    assert_eq!(next(&routes, Some(&five), &[&over], 20 * MINUTE_MS).expect("its end").kind, Kind::Resolved);
 }
 
 proptest! {

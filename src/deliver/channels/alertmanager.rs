@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Configured;
-use crate::deliver::address::checked_url;
+use crate::deliver::address::{checked_url, end_of};
 use crate::deliver::channel::Reference;
 use crate::deliver::config::{Resolve, request_timeout};
 use crate::deliver::http::Http;
@@ -80,6 +80,10 @@ impl Alertmanager {
 impl Channel for Alertmanager {
     fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<Reference, SendError>> {
         self.post(message).boxed()
+    }
+
+    fn end(&self) -> String {
+        end_of(&self.url)
     }
 
     fn timeout(&self) -> Duration {

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::Configured;
 use crate::deliver::channel::Reference;
@@ -28,7 +28,7 @@ pub struct ExecConfig {
     /// passed on.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// The program is killed when this is over.
+    /// The program is killed when this is over, with all that it started.
     #[serde(default = "request_timeout")]
     pub timeout: ConfigDuration,
 }
@@ -80,13 +80,17 @@ impl Exec {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true)
+            // Its own group, so that what it started ends with it.
+            .process_group(0)
             .spawn()
             .map_err(|error| failed("does not start", error))?;
+        let mut group = ProcessGroup::of(&child);
         if let Some(mut stdin) = child.stdin.take() {
             // A program that does not read is judged by its exit code alone.
             let _ = stdin.write_all(payload(message).to_string().as_bytes()).await;
         }
         let status = child.wait().await.map_err(|error| failed("is lost", error))?;
+        group.ended();
         let reason = format!("the program {} ended with {status}", self.program.display());
         match status.code() {
             Some(0) => Ok(None),
@@ -96,9 +100,37 @@ impl Exec {
     }
 }
 
+/// A program and all that it started, ended when this goes first.
+struct ProcessGroup(Option<rustix::process::Pid>);
+
+impl ProcessGroup {
+    fn of(child: &Child) -> Self {
+        let leader = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(leader.and_then(rustix::process::Pid::from_raw))
+    }
+
+    /// The program ended by itself, and its number may soon be another's.
+    fn ended(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // Nobody asked yet how the leader ended, so the number is still its own.
+            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        }
+    }
+}
+
 impl Channel for Exec {
     fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<Reference, SendError>> {
         self.run(message).boxed()
+    }
+
+    fn end(&self) -> String {
+        self.program.display().to_string()
     }
 
     fn timeout(&self) -> Duration {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Configured;
-use crate::deliver::address::checked_url;
+use crate::deliver::address::{checked_url, end_of};
 use crate::deliver::channel::Reference;
 use crate::deliver::config::{Resolve, request_timeout};
 use crate::deliver::http::{Http, all_of};
@@ -81,6 +81,19 @@ impl Channel for PagerDuty {
         self.post(message).boxed()
     }
 
+    fn follows(&self) -> bool {
+        true
+    }
+
+    /// One event per incident in any case; PagerDuty groups them itself.
+    fn joins(&self) -> bool {
+        false
+    }
+
+    fn end(&self) -> String {
+        end_of(&self.url)
+    }
+
     fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -102,13 +115,18 @@ fn event(message: &Message<'_>, incident: &Incident, routing_key: &str) -> Value
     let source = [label("instance"), label("cluster"), "etcd-monitor"];
     let summary = format!("{} {}", label("cluster"), incident.summary());
     let link = message.external_url;
+    let mut links = Vec::new();
+    if !link.is_empty() {
+        links.push(json!({ "href": link, "text": "etcd-monitor" }));
+    }
+    links.extend(message.ack_url(incident).map(|href| json!({ "href": href, "text": "Acknowledge" })));
     json!({
         "routing_key": routing_key,
         "event_action": action,
         "dedup_key": format!("{}-{}", incident.fingerprint, incident.episode),
         "client": "etcd-monitor",
         "client_url": link,
-        "links": if link.is_empty() { json!([]) } else { json!([{ "href": link, "text": "etcd-monitor" }]) },
+        "links": links,
         "payload": {
             "summary": shortened(summary.trim(), SUMMARY_MAX),
             "source": source.into_iter().find(|name| !name.is_empty()),
@@ -142,6 +160,7 @@ mod tests {
             idempotency_key: "k",
             sent_ms: 0,
             external_url: "",
+            ack: None,
             reference: None,
         };
         for (state, action) in [

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Configured;
-use crate::deliver::address::checked_url;
+use crate::deliver::address::{checked_url, end_of};
 use crate::deliver::aws::{Credentials, Scope};
 use crate::deliver::channel::Reference;
 use crate::deliver::config::{Resolve, request_timeout};
@@ -101,6 +101,10 @@ impl Ses {
 impl Channel for Ses {
     fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<Reference, SendError>> {
         self.post(message).boxed()
+    }
+
+    fn end(&self) -> String {
+        end_of(&self.url)
     }
 
     fn timeout(&self) -> Duration {

@@ -12,10 +12,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Configured;
-use crate::deliver::address::checked_url;
+use crate::deliver::address::{checked_url, end_of};
 use crate::deliver::channel::Reference;
 use crate::deliver::config::{Resolve, request_timeout};
 use crate::deliver::http::Http;
+use crate::alert::Kind;
 use crate::deliver::message::shortened;
 use crate::deliver::{Channel, Message, SendError};
 use crate::model::unit::ConfigDuration;
@@ -104,6 +105,9 @@ impl Slack {
             }
             Way::Api { post, update, token, channel } => {
                 let first = message.reference.and_then(|first| first.split_once('/'));
+                if message.group.kind == Kind::Taken {
+                    return self.repaint(update, token, first, &body, message).await;
+                }
                 let mut reply = with(&body, "channel", first.map_or(channel.as_str(), |(channel, _)| channel));
                 if let Some((_, ts)) = first {
                     reply = with(&reply, "thread_ts", ts);
@@ -118,6 +122,21 @@ impl Slack {
                 Ok(message.reference.map(str::to_owned))
             }
         }
+    }
+
+    /// Shows in the first message who has it in hand. That is no news worth a reply.
+    async fn repaint(
+        &self,
+        update: &Url,
+        token: &SecretString,
+        first: Option<(&str, &str)>,
+        body: &Value,
+        message: &Message<'_>,
+    ) -> Result<Reference, SendError> {
+        if let Some((channel, ts)) = first {
+            self.call(update, token, with(&with(body, "channel", channel), "ts", ts)).await?;
+        }
+        Ok(message.reference.map(str::to_owned))
     }
 
     async fn call(&self, url: &Url, token: &SecretString, body: Value) -> Result<Answer, SendError> {
@@ -144,8 +163,19 @@ impl Channel for Slack {
         self.tell(message).boxed()
     }
 
+    fn end(&self) -> String {
+        match &self.way {
+            Way::IncomingWebhook(url) | Way::Api { post: url, .. } => end_of(url),
+        }
+    }
+
     fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// The first message of a story can be repainted, a webhook's cannot.
+    fn follows(&self) -> bool {
+        self.refers()
     }
 
     fn refers(&self) -> bool {
@@ -168,8 +198,11 @@ fn body(message: &Message<'_>) -> Value {
         "type": "header",
         "text": { "type": "plain_text", "text": shortened(&subject, HEADER_MAX), "emoji": false },
     })];
+    blocks.extend(message.lead().map(|lead| {
+        json!({ "type": "section", "text": { "type": "mrkdwn", "text": escaped(&lead) } })
+    }));
     blocks.extend(incidents.iter().take(INCIDENTS_MAX).map(|incident| {
-        json!({ "type": "section", "text": { "type": "mrkdwn", "text": section(incident) } })
+        json!({ "type": "section", "text": { "type": "mrkdwn", "text": section(message, incident) } })
     }));
     let more = incidents.len().saturating_sub(INCIDENTS_MAX);
     let mut foot = vec![format!("etcd-monitor, {}", message.idempotency_key)];
@@ -183,7 +216,11 @@ fn body(message: &Message<'_>) -> Value {
         "type": "context",
         "elements": [{ "type": "mrkdwn", "text": foot.join(" · ") }],
     }));
-    let color = if message.status() == "resolved" { "#067647" } else { "#b42318" };
+    let color = match message.status() {
+        "resolved" => "#067647",
+        _ if incidents.iter().any(Incident::awaits_somebody) => "#b42318",
+        _ => "#b54708",
+    };
     json!({
         "text": escaped(&subject),
         "attachments": [{ "color": color, "fallback": escaped(&subject), "blocks": blocks }],
@@ -191,8 +228,10 @@ fn body(message: &Message<'_>) -> Value {
     })
 }
 
-fn section(incident: &Incident) -> String {
+fn section(message: &Message<'_>, incident: &Incident) -> String {
     let mut lines = vec![format!("*{}*", marked(incident.summary())), escaped(&incident.status())];
+    // Before the text that may be long, as what is too long is cut.
+    lines.extend(message.ack_url(incident).map(|link| format!("<{}|Acknowledge>", escaped(&link))));
     let annotations = ["description", "runbook", "runbook_url"];
     lines.extend(annotations.iter().filter_map(|name| incident.annotations.get(*name)).map(|text| escaped(text)));
     let labels = incident.labels.canonical().replace('`', "'");

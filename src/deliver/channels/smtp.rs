@@ -62,6 +62,8 @@ const LOGIN_REFUSED: [u16; 4] = [530, 534, 535, 538];
 /// A mail server, ready to send through.
 struct SmtpChannel {
     transport: AsyncSmtpTransport<Tokio1Executor>,
+    /// Host and port.
+    server: String,
     from: Mailbox,
     to: Vec<Mailbox>,
     timeout: Duration,
@@ -108,7 +110,8 @@ impl SmtpChannel {
             _ => return Err("username and password go together".to_owned()),
         };
         let from = mailbox(&config.from)?;
-        Ok(Self { transport: builder.build(), from, to, timeout: config.timeout.0 })
+        let server = format!("{}:{port}", config.host);
+        Ok(Self { transport: builder.build(), server, from, to, timeout: config.timeout.0 })
     }
 
     /// The mail itself. Equal notifications have equal message ids, so that mail systems can drop repeats.
@@ -152,6 +155,15 @@ impl SmtpChannel {
 impl Channel for SmtpChannel {
     fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<Reference, SendError>> {
         self.post(message).boxed()
+    }
+
+    /// Mail providers refuse many connections of one sender.
+    fn width(&self) -> usize {
+        4
+    }
+
+    fn end(&self) -> String {
+        self.server.clone()
     }
 
     fn timeout(&self) -> Duration {

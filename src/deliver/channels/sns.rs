@@ -9,7 +9,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::Configured;
-use crate::deliver::address::checked_url;
+use crate::deliver::address::{checked_url, end_of};
 use crate::deliver::aws::{Credentials, Scope};
 use crate::deliver::channel::Reference;
 use crate::deliver::config::{Resolve, request_timeout};
@@ -100,6 +100,10 @@ impl Sns {
 impl Channel for Sns {
     fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<Reference, SendError>> {
         self.post(message).boxed()
+    }
+
+    fn end(&self) -> String {
+        end_of(&self.url)
     }
 
     fn timeout(&self) -> Duration {

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::Configured;
-use crate::deliver::address::checked_url;
+use crate::deliver::address::{checked_url, end_of};
 use crate::deliver::channel::Reference;
 use crate::deliver::config::{Resolve, request_timeout};
 use crate::deliver::http::Http;
@@ -107,6 +107,10 @@ impl Webhook {
 impl Channel for Webhook {
     fn send<'a>(&'a self, message: &'a Message<'a>) -> BoxFuture<'a, Result<Reference, SendError>> {
         self.post(message).boxed()
+    }
+
+    fn end(&self) -> String {
+        end_of(&self.url)
     }
 
     fn timeout(&self) -> Duration {

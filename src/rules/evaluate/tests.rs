@@ -24,7 +24,7 @@ fn story(group: &RuleGroup, set: &SeriesSet, steps: i64) -> String {
     let mut state = EvalState::default();
     let mut story = String::new();
     for step in 0..steps {
-        let evaluation = evaluate(group, set, step * STEP_MS, &state, &EvalOptions::default());
+        let evaluation = evaluate(group, set, step * STEP_MS, &state, &RuleOptions::default());
         assert!(evaluation.errors.is_empty(), "{:?}", evaluation.errors);
         // As the store keeps it.
         let text = serde_json::to_string(&evaluation.state).expect("serialises");
@@ -58,8 +58,8 @@ fn labels_and_annotations_are_templated_each_time() {
     let rule = "{alert: Down, expr: up < 1, labels: {severity: critical, who: '{{ $labels.instance }}', cluster: ''}, \
         annotations: {summary: 'at {{ $value }}'}}";
     let (group, set) = (group(rule), up(&[0.0, 0.5]));
-    let one = evaluate(&group, &set, 0, &EvalState::default(), &EvalOptions::default());
-    let two = evaluate(&group, &set, STEP_MS, &one.state, &EvalOptions::default());
+    let one = evaluate(&group, &set, 0, &EvalState::default(), &RuleOptions::default());
+    let two = evaluate(&group, &set, STEP_MS, &one.state, &RuleOptions::default());
     let expected = Labels::from_pairs([
         ("alertname", "Down"),
         ("instance", "m1"),
@@ -77,10 +77,10 @@ fn labels_and_annotations_are_templated_each_time() {
 #[test]
 fn a_failed_rule_keeps_its_state_and_leaves_the_others() {
     let (both, mut set) = (group("{alert: Down, expr: up == 0, for: 1m}"), up(&[0.0; 4]));
-    let one = evaluate(&both, &set, 0, &EvalState::default(), &EvalOptions::default());
+    let one = evaluate(&both, &set, 0, &EvalState::default(), &RuleOptions::default());
     let twins = group("{alert: Twin, expr: 'up == 0', labels: {instance: same}}");
     set.push(&Labels::from_pairs([("__name__", "up"), ("cluster", "a"), ("instance", "m2")]), 0, 0.0);
-    let failed = evaluate(&twins, &set, 0, &one.state, &EvalOptions::default());
+    let failed = evaluate(&twins, &set, 0, &one.state, &RuleOptions::default());
     assert!(failed.is_partial("Twin") && !failed.is_partial("Down"), "{:?}", failed.errors);
 }
 
@@ -98,7 +98,7 @@ fn members(down: usize) -> SeriesSet {
 #[test]
 fn too_many_series_are_one_finding_that_ends() {
     let group = group("{alert: Down, expr: up == 0, labels: {severity: critical}}");
-    let options = EvalOptions::default();
+    let options = RuleOptions::default();
     let limit = |evaluation: &Evaluation| {
         evaluation.findings.iter().find(|finding| finding.alert == SERIES_LIMIT_ALERT).cloned()
     };
@@ -147,7 +147,7 @@ fn a_recording_rule_names_its_result() {
         &up(&[1.0]),
         0,
         &EvalState::default(),
-        &EvalOptions::default(),
+        &RuleOptions::default(),
     );
     let labels = Labels::from_pairs([("__name__", "cluster:up:sum"), ("cluster", "a"), ("team", "db")]);
     assert_eq!(evaluation.recorded, [(labels, 1.0)]);
@@ -162,7 +162,7 @@ fn what_is_recorded_is_seen_by_later_rules_and_ends_when_it_is_gone() {
     let mut state = EvalState::default();
     let mut story = Vec::new();
     for step in 0..3 {
-        let found = evaluate(&group, &set, step * STEP_MS, &state, &EvalOptions::default());
+        let found = evaluate(&group, &set, step * STEP_MS, &state, &RuleOptions::default());
         assert_eq!(found.errors, []);
         let ended = found.recorded.iter().filter(|(_, value)| crate::model::is_stale_marker(*value)).count();
         story.push((found.findings.len(), found.recorded.len() - ended, ended));

@@ -1,8 +1,7 @@
 use super::super::book::RuleBook;
 use super::*;
 use crate::model::{Labels, SeriesSet};
-use crate::promql::EvalOptions;
-use crate::rules::{EvalState, Evaluation, evaluate, parse};
+use crate::rules::{EvalState, Evaluation, RuleOptions, evaluate, parse};
 
 const RULES: &str = "groups:\n- name: g\n  rules:\n  - alert: Slow\n    expr: max by (cluster, instance) (x_seconds) > 0.01\n    \
     for: 1m\n    labels: {severity: warning}\n    annotations: {description: 'limit {{ 0.01 | humanizeDuration }}.'}\n  \
@@ -88,7 +87,7 @@ fn found(group: &RuleGroup, state: &EvalState, at_ms: i64) -> Evaluation {
         let labels = [("__name__", "x_seconds"), ("cluster", cluster), ("instance", "m1")];
         set.push(&Labels::from_pairs(labels), at_ms, 0.015);
     }
-    let evaluation = evaluate(group, &set, at_ms, state, &EvalOptions::default());
+    let evaluation = evaluate(group, &set, at_ms, state, &RuleOptions::default());
     assert!(evaluation.errors.is_empty(), "{:?}", evaluation.errors);
     evaluation
 }

@@ -84,6 +84,7 @@ impl Run<'_> {
         }
         let is_newest = |key: &Key| match key.segments().as_slice() {
             ["state", "eval", group, _] => newest_evaluation.get(*group) == Some(key),
+            ["state", "secrets", _] => true,
             ["state", "receipts" | "claims", group, number, ..] => {
                 let group = SequenceKey::of_group_segment(group);
                 number

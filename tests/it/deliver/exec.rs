@@ -47,6 +47,27 @@ async fn a_program_gets_json_and_its_exit_code_decides() {
     }
 }
 
+#[tokio::test]
+async fn a_program_that_takes_too_long_ends_with_all_that_it_started() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let toml = program(folder.path(), "sleep 300 & echo $! >> children\nwait");
+    let story = Story::new(toml::from_str(&toml).expect("valid"));
+    let report = story.down(START_MS).await;
+    assert!(report.failures[0].error.to_string().contains("no answer within"), "{report:?}");
+    let children = std::fs::read_to_string(folder.path().join("children")).expect("started");
+    assert!(children.lines().count() >= 3, "one for each try: {children}");
+    // One that ended may wait for somebody to ask how.
+    let runs = |pid: &str| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.contains("(sleep)") && !stat.contains(") Z ")
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while children.lines().any(runs) {
+        assert!(std::time::Instant::now() < deadline, "still running: {children}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[test]
 fn a_program_that_cannot_be_run_is_a_bad_configuration() {
     for (command, said) in [("[]", "empty"), ("[\"notify\"]", "absolute"), ("[\"/no/such\"]", "no program")] {

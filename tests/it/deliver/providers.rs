@@ -33,7 +33,7 @@ fn toml_of(name: &str, hook: &Hook) -> String {
     format!("{}\nallow-private = true\ntimeout = \"500ms\"", text.replace("BASE", &base))
 }
 
-fn story(name: &str, hook: &Hook) -> Story {
+pub fn story(name: &str, hook: &Hook) -> Story {
     Story::new(toml::from_str(&toml_of(name, hook)).unwrap_or_else(|error| panic!("{name}: {error}")))
 }
 

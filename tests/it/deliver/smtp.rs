@@ -23,14 +23,7 @@ impl Drop for MailServer {
 
 impl MailServer {
     /// `security` as the channel's: starttls, tls or none.
-    fn start_with(security: &'static str, answers: &[Answer]) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let python = root.join("target/test-venv/bin/python");
-        assert!(python.exists(), "{} is missing; get it with `make test-deps`", python.display());
-        let folder = tempfile::tempdir().expect("a folder");
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
-        std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).expect("written");
-        std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).expect("written");
+    pub fn start_with(security: &'static str, answers: &[Answer]) -> Self {
         let words = answers.iter().map(|answer| match answer {
             Answer::Accept => "accept",
             Answer::Busy(_) => "greylist",
@@ -38,6 +31,18 @@ impl MailServer {
             Answer::Hang => "hang",
             Answer::Garbage | Answer::Unauthorized | Answer::Redirect => panic!("only over HTTP"),
         });
+        Self::told(security, &words.collect::<Vec<_>>())
+    }
+
+    /// `words` as `mail_server.py` has them.
+    pub fn told(security: &'static str, words: &[&str]) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let python = root.join("target/test-venv/bin/python");
+        assert!(python.exists(), "{} is missing; get it with `make test-deps`", python.display());
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+        std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).expect("written");
+        std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).expect("written");
         let mut child = Command::new(python)
             .arg(root.join("tests/it/deliver/mail_server.py"))
             .arg(folder.path())

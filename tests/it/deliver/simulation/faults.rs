@@ -1,6 +1,6 @@
 //! The store of the simulation: in memory, failing as the weather has it, by a seed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -43,6 +43,7 @@ pub struct Weather {
     percent: AtomicU64,
     out: AtomicBool,
     stale: AtomicBool,
+    writes: Mutex<BTreeMap<String, usize>>,
 }
 
 impl Weather {
@@ -50,6 +51,11 @@ impl Weather {
     pub fn set(&self, percent: u64, out: bool) {
         self.percent.store(percent, Ordering::Relaxed);
         self.out.store(out, Ordering::Relaxed);
+    }
+
+    /// How often each object of the store was written.
+    pub fn writes(&self) -> BTreeMap<String, usize> {
+        self.writes.lock().expect("no panic").clone()
     }
 
     /// Listings may lack what was written last.
@@ -96,6 +102,7 @@ impl Faulty {
 
     async fn put(&self, path: &Path, body: PutPayload, options: PutOptions) -> Result<PutResult> {
         let done = self.inner.put_opts(path, body, options).await?;
+        *self.weather.writes.lock().expect("no panic").entry(path.to_string()).or_default() += 1;
         let mut recent = self.recent.lock().expect("no panic");
         recent.push_back(path.clone());
         if recent.len() > RECENT {
