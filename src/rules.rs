@@ -32,21 +32,23 @@ mod owner;
 mod packs;
 mod rule;
 pub mod slo;
+mod speechless;
 mod state;
 mod template;
 mod threshold;
 pub mod unit_test;
+mod words;
 
 pub use absence::{Absence, Scope, absence};
 pub use book::{Chapter, Entry, Listed, Overridden, RuleBook};
 pub use completeness::{Completeness, Evidence, completeness};
-pub use evaluate::{
-    ACTIVE_SERIES_MAX, Cut, Evaluation, RuleError, RuleOptions, SERIES_LIMIT_ALERT, asked, evaluate,
-};
+pub use evaluate::{ACTIVE_SERIES_MAX, Cut, Evaluation, RuleError, SERIES_LIMIT_ALERT, evaluate};
 pub use file::{RuleFileError, parse};
 pub use owner::{Owner, owner, recorded_metrics, selections};
 pub use packs::default_pack;
 pub use rule::{Reach, Rule, RuleGroup, RuleKind};
+pub use speechless::{Speechless, speechless};
 pub use state::{Active, EvalState};
 pub use template::{QueryResult, Template, TemplateData, TemplateError};
 pub use threshold::{Threshold, ThresholdText, Unit};
+pub use words::{RuleOptions, asked};

@@ -88,12 +88,31 @@ pub struct Metric {
     pub queries: Vec<Query>,
 }
 
+/// A metric family that not every cluster has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Family {
+    pub name: String,
+    pub help: String,
+    pub unit: Unit,
+    /// What it takes to have it: a version, a flag, a job.
+    pub needs: String,
+    /// What tells the same or nearly so where this is missing.
+    pub instead: Option<String>,
+    /// Absent while there is nothing to say, so that its absence means nothing.
+    #[serde(default)]
+    pub quiet: bool,
+}
+
 /// All metrics.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalogue {
     #[serde(rename = "metric")]
     pub metrics: Vec<Metric>,
+    /// Families that are not everywhere. A family that is not listed is.
+    #[serde(rename = "family")]
+    pub families: Vec<Family>,
 }
 
 /// The catalogue that is part of the program.
@@ -110,6 +129,13 @@ impl Catalogue {
         self.metrics.iter().find(|metric| metric.id == id)
     }
 
+    /// What is known of the family that `series` (a metric's name, perhaps with a histogram's suffix) belongs to.
+    pub fn family(&self, series: &str) -> Option<&Family> {
+        let named = |name: &str| self.families.iter().find(|family| family.name == name);
+        let stem = || ["_bucket", "_sum", "_count"].iter().find_map(|end| series.strip_suffix(end));
+        named(series).or_else(|| stem().and_then(named))
+    }
+
     /// The text of `docs/metrics.md`.
     pub fn to_markdown(&self) -> String {
         let mut text = String::from(
@@ -119,7 +145,25 @@ impl Catalogue {
         for metric in &self.metrics {
             metric.push_markdown(&mut text);
         }
+        self.push_families(&mut text);
         text
+    }
+}
+
+impl Catalogue {
+    fn push_families(&self, text: &mut String) {
+        text.push_str(
+            "\n## Families that not every cluster has\n\nRules that read them say so where they are missing.\n\n\
+             | family | unit | says | needs | instead |\n|---|---|---|---|---|\n",
+        );
+        for family in &self.families {
+            let unit = serde_json::to_value(family.unit).unwrap_or_default();
+            let (unit, instead) =
+                (unit.as_str().unwrap_or_default(), family.instead.as_deref().unwrap_or(""));
+            // Writing to a String cannot fail.
+            let Family { name, help, needs, .. } = family;
+            let _ = writeln!(text, "| `{name}` | {unit} | {help} | {needs} | {instead} |");
+        }
     }
 }
 
@@ -185,6 +229,22 @@ mod tests {
             if let Some(limit) = &metric.limit {
                 assert!(limit.value > 0.0 && limit.source.starts_with("https://"), "{id}");
             }
+        }
+    }
+
+    #[test]
+    fn families_are_found_by_any_of_their_series() {
+        let mut names = BTreeSet::new();
+        for family in &catalogue().families {
+            assert!(names.insert(family.name.as_str()), "{} twice", family.name);
+            assert!(family.help.ends_with('.') && !family.needs.ends_with('.'), "{}", family.name);
+        }
+        for (series, family) in [
+            ("grpc_server_handling_seconds_bucket", Some("grpc_server_handling_seconds")),
+            ("etcd_monitor_bench_p99_seconds", Some("etcd_monitor_bench_p99_seconds")),
+            ("etcd_server_has_leader", None),
+        ] {
+            assert_eq!(catalogue().family(series).map(|family| family.name.as_str()), family, "{series}");
         }
     }
 

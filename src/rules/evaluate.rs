@@ -1,16 +1,13 @@
 //! One evaluation of one group.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rule::{Rule, RuleGroup, RuleKind, Within};
 use super::state::{Active, EvalState};
-use super::template::{QueryResult, Template, TemplateData};
+use super::words::{RuleOptions, Words, ask, vector};
 use crate::model::{
-    Finding, FindingState, Joined, Label, Labels, METRIC_NAME, Selection, SeriesSet, SeriesSource,
-    stale_marker,
+    Finding, FindingState, Joined, Label, Labels, METRIC_NAME, SeriesSet, SeriesSource, stale_marker,
 };
-use crate::promql::{self, EvalOptions, EvalRange, Expr, Value};
 
 /// The most series one alert rule may have active. More than this is a rule that forgot to aggregate, and
 /// nobody reads a thousand messages.
@@ -57,16 +54,6 @@ impl Evaluation {
     pub fn is_partial(&self, rule: &str) -> bool {
         self.cut.iter().any(|cut| cut.rule == rule) || self.errors.iter().any(|error| error.rule == rule)
     }
-}
-
-/// How rules are evaluated, and what their templates may say beside the alert's own data.
-#[derive(Debug, Clone, Default)]
-pub struct RuleOptions {
-    pub eval: EvalOptions,
-    /// `$externalLabels`. Not added to alerts.
-    pub external_labels: Labels,
-    /// `$externalURL`.
-    pub external_url: String,
 }
 
 /// Evaluates every rule of `group` over `source` at `at_ms`; `previous` is the state that the evaluation
@@ -142,7 +129,7 @@ fn say_cut(group: &RuleGroup, cut: &Cut, at_ms: i64, previous: &EvalState, evalu
         active_since_ms: since_ms,
     });
     let series = labels.clone();
-    let active = Active { rule, series, since_ms, held_ms: at_ms, value, fired: true };
+    let active = Active { rule, series, since_ms, gone_since_ms: None, value, fired: true };
     evaluation.state.active.insert(labels.fingerprint(), active);
 }
 
@@ -159,71 +146,6 @@ fn end_series(rule: &Rule, previous: &EvalState, failed: bool, evaluation: &mut 
         } else {
             evaluation.recorded.push((labels.clone(), stale_marker()));
         }
-    }
-}
-
-/// What the templates of `groups` would ask for at `at_ms` in words that depend on what `source` holds. The
-/// answers may lead to further questions: to be called again once they are in `source`, until nothing is new.
-pub fn asked<'a>(
-    groups: impl IntoIterator<Item = &'a RuleGroup>,
-    source: &dyn SeriesSource,
-    at_ms: i64,
-    options: &RuleOptions,
-) -> Vec<Selection> {
-    let asked: RefCell<Vec<Selection>> = RefCell::default();
-    let range = EvalRange { start_ms: at_ms, end_ms: at_ms, step_ms: 1 };
-    let query = |query: &str| {
-        if let Ok(expr) = promql::parse(query) {
-            asked.borrow_mut().extend(promql::selections(&expr, &range, &options.eval));
-        }
-        ask(query, source, at_ms, &options.eval)
-    };
-    let words = Words { options, query: &query };
-    for rule in groups.into_iter().flat_map(|group| &group.rules).filter(|rule| rule.asks_unforeseen()) {
-        // A failing expression is told by the evaluation.
-        let reach = Within { source, clusters: &rule.clusters };
-        for (series, value) in vector(&rule.expr, &reach, at_ms, &options.eval).unwrap_or_default() {
-            for (_, template) in rule.templates() {
-                words.text(template, &series, value);
-            }
-        }
-    }
-    asked.into_inner()
-}
-
-fn ask(query: &str, source: &dyn SeriesSource, at_ms: i64, options: &EvalOptions) -> QueryResult {
-    let expr = promql::parse(query).map_err(|error| error.message)?;
-    vector(&expr, source, at_ms, options)
-}
-
-/// What templates are filled with beside the alert's own data.
-struct Words<'a> {
-    options: &'a RuleOptions,
-    query: &'a dyn Fn(&str) -> QueryResult,
-}
-
-impl Words<'_> {
-    fn text(&self, template: &Template, labels: &Labels, value: f64) -> String {
-        let (external_labels, external_url) = (&self.options.external_labels, &self.options.external_url);
-        template.render(&TemplateData { labels, value, external_labels, external_url, query: self.query })
-    }
-
-    fn texts(&self, templates: &[(String, Template)], labels: &Labels, value: f64) -> Vec<(String, String)> {
-        let text = |(name, template): &(String, Template)| (name.clone(), self.text(template, labels, value));
-        templates.iter().map(text).collect()
-    }
-}
-
-fn vector(
-    expr: &Expr,
-    source: &dyn SeriesSource,
-    at_ms: i64,
-    options: &EvalOptions,
-) -> Result<Vec<(Labels, f64)>, String> {
-    match promql::eval_instant(expr, source, at_ms, options).map_err(|error| error.to_string())? {
-        Value::Vector(samples) => Ok(samples.into_iter().map(|s| (s.labels, s.value)).collect()),
-        Value::Scalar(value) => Ok(vec![(Labels::default(), value)]),
-        _ => Err("the expression gives neither an instant vector nor a scalar".to_owned()),
     }
 }
 
@@ -255,7 +177,7 @@ fn alert(
         let before = previous.active.get(&labels.fingerprint());
         let since_ms = before.map_or(at_ms, |before| before.since_ms);
         let fired = before.is_some_and(|before| before.fired) || at_ms.saturating_sub(since_ms) >= *for_ms;
-        let next = Active { rule: rule.name.clone(), series, since_ms, held_ms: at_ms, value, fired };
+        let next = Active { rule: rule.name.clone(), series, since_ms, value, fired, gone_since_ms: None };
         if active.insert(labels, next).is_some() {
             let message = "two series have the same labels once the rule's labels are set".to_owned();
             evaluation.errors.push(RuleError { rule: rule.name.clone(), message });
@@ -266,13 +188,14 @@ fn alert(
             before.rule == rule.name
                 && rule.clusters.has(before.series.get("cluster").unwrap_or(""))
                 && before.fired
-                && at_ms.saturating_sub(before.held_ms) < *keep_firing_for_ms
+                && at_ms.saturating_sub(before.gone_since_ms.unwrap_or(at_ms)) < *keep_firing_for_ms
         });
         for before in lingering {
             let labels = alert_labels(rule, &before.series, before.value, words);
             // Rules of one name tell their series apart by the labels they set.
             if previous.active.contains_key(&labels.fingerprint()) {
-                active.entry(labels).or_insert_with(|| before.clone());
+                let gone_since_ms = before.gone_since_ms.or(Some(at_ms));
+                active.entry(labels).or_insert_with(|| Active { gone_since_ms, ..before.clone() });
             }
         }
     }

@@ -14,10 +14,11 @@ use std::fmt::Write as _;
 pub use file::UnitTestFile;
 
 use self::file::{AlertTest, ExprTest, TestGroup};
-use super::evaluate::{RuleOptions, evaluate};
+use super::evaluate::evaluate;
 use super::file::RuleFileError;
 use super::rule::{Rule, RuleGroup};
 use super::state::EvalState;
+use super::words::RuleOptions;
 use crate::model::{Finding, FindingState, Labels, METRIC_NAME, SeriesSet, stale_marker};
 use crate::promql::{self, EvalOptions, Value};
 

@@ -1,7 +1,12 @@
 //! `rules test|check|list` beside promtool: the same files, the same verdicts.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use etcd_monitor::model::catalogue::catalogue;
+use etcd_monitor::probe::derived;
+use etcd_monitor::rules::{self, Rule};
 
 use crate::program::{output, stderr, stdout};
 
@@ -63,7 +68,7 @@ fn the_shipped_packs_pass_their_tests_here_and_with_promtool() {
         assert!(theirs.0, "promtool: {}", theirs.1);
         assert!(ours.0, "ours: {}", ours.1);
     }
-    assert!(assertions >= 70, "only {assertions} assertions");
+    assert!(assertions >= 250, "only {assertions} assertions");
     for file in files("src/rules/packs") {
         let (theirs, ours) = verdicts("check", &file);
         assert!(theirs.0 && ours.0, "{}\n{}", theirs.1, ours.1);
@@ -79,7 +84,7 @@ fn every_shipped_alert_is_seen_firing_and_silent() {
         .iter()
         .map(|file| std::fs::read_to_string(file).expect("readable"))
         .collect();
-    assert!(rows.len() >= 11, "{rows:?}");
+    assert!(rows.len() >= 47, "{rows:?}");
     for row in rows {
         let (name, severity) =
             (row["name"].as_str().expect("name"), row["severity"].as_str().expect("severity"));
@@ -88,6 +93,69 @@ fn every_shipped_alert_is_seen_firing_and_silent() {
         let anchor = format!("&{name}-{severity} ");
         assert!(checks.iter().any(|line| line.contains(&anchor)), "{name} {severity} is never seen firing");
         assert!(checks.iter().any(|line| !line.contains("exp_alerts")), "{name} is never seen silent");
+    }
+}
+
+/// What a member of that version exports with basic metrics, and what the probe adds.
+fn present(version: &str) -> BTreeSet<String> {
+    let path = folder("tests/data/etcd").join(version).join("metrics.txt");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let exported = text.lines().filter(|line| !line.starts_with('#'));
+    let exported = exported.map(|line| line.split(['{', ' ']).next().unwrap_or_default().to_owned());
+    exported.chain(derived::SERIES.iter().map(|series| series.name.to_owned())).collect()
+}
+
+fn shipped() -> Vec<Rule> {
+    rules::default_pack().expect("valid").into_iter().flat_map(|group| group.rules).collect()
+}
+
+#[test]
+fn each_version_hears_all_rules_but_those_that_say_what_they_lack() {
+    // What only jobs and exporters write that a plain watch has not.
+    let elsewhere = [
+        "inspect job",
+        "backup",
+        "verify job",
+        "bench job",
+        "member's machine",
+        "node exporter",
+        "more than one member",
+    ];
+    for version in ["3.4.23", "3.5.30", "3.6.14"] {
+        let present = present(version);
+        for rule in shipped() {
+            let why = rules::speechless(&rule, &present).map(|why| why.to_string()).unwrap_or_default();
+            for part in why.split("; ").filter(|part| !part.is_empty()) {
+                assert!(
+                    elsewhere.iter().any(|known| part.contains(known)),
+                    "{version} {}: {part}",
+                    rule.name
+                );
+            }
+        }
+    }
+    let grpc = |names: BTreeSet<String>| {
+        let slow = shipped().into_iter().find(|rule| rule.name == "EtcdRequestsSlow").expect("shipped");
+        rules::speechless(&slow, &names).map(|why| why.to_string())
+    };
+    // Basic metrics of 3.4 have no duration of a request at all: the monitor's own reads stand in.
+    let mut bare = present("3.4.23");
+    assert_eq!(grpc(bare.clone()), None);
+    bare.remove("etcd_monitor_probe_seconds");
+    let why = grpc(bare).expect("nothing is left");
+    for needed in ["--metrics=extensive", "etcd 3.7", "etcd 3.5", "no etcd_monitor_probe_seconds"] {
+        assert!(why.contains(needed), "{why}");
+    }
+}
+
+#[test]
+fn every_metric_of_the_shipped_rules_is_known() {
+    let everywhere = present("3.4.23");
+    for rule in shipped() {
+        for name in rule.expr.metric_names() {
+            let is_known = everywhere.contains(&name) || catalogue().family(&name).is_some();
+            assert!(is_known, "{}: {name} is neither exported everywhere nor in the catalogue", rule.name);
+        }
     }
 }
 

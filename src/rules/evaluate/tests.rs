@@ -45,8 +45,8 @@ fn for_and_keep_firing_for_over_time() {
         ("", "-FFF---F-"),
         (", for: 1m", "-PPF---P-"),
         (", for: 2m", "-PPP---P-"),
-        (", for: 1m, keep_firing_for: 1m", "-PPFF--P-"),
-        (", keep_firing_for: 1m", "-FFFF--FF"),
+        (", for: 1m, keep_firing_for: 1m", "-PPFFF-P-"),
+        (", keep_firing_for: 1m", "-FFFFF-FF"),
     ] {
         let group = group(&format!("{{alert: Down, expr: up == 0{extra}}}"));
         assert_eq!(story(&group, &up(&down), 9), expected, "{extra}");
