@@ -23,6 +23,7 @@
 //! An incident without `instance` needs a quorum of the cluster's members with such evidence.
 
 mod absence;
+pub mod baseline;
 mod book;
 pub mod completeness;
 mod evaluate;

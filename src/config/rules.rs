@@ -17,6 +17,8 @@ use crate::rules::{self, RuleBook, RuleFileError, RuleGroup};
 pub struct RulesConfig {
     /// Whether the shipped alerts are evaluated.
     pub default_pack: bool,
+    /// Whether this hour is compared with the same hour of the last seven days.
+    pub baseline: bool,
     /// Shipped alerts that are switched off, by name.
     pub disable: Vec<String>,
     /// Rule files in Prometheus' format; relative paths are relative to the configuration file.
@@ -32,6 +34,7 @@ impl Default for RulesConfig {
     fn default() -> Self {
         Self {
             default_pack: true,
+            baseline: false,
             disable: Vec::new(),
             files: Vec::new(),
             external_labels: BTreeMap::new(),
@@ -133,6 +136,9 @@ fn packs(config: &RulesConfig) -> Vec<Pack> {
     let mut packs: Vec<Pack> = Vec::new();
     if config.default_pack {
         packs.push(("default", rules::default_pack()));
+    }
+    if config.baseline {
+        packs.push(("baseline", rules::baseline::groups()));
     }
     packs
 }

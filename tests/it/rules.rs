@@ -193,6 +193,7 @@ name = 'prod'
 endpoints = ['http://127.0.0.1:2']
 [rules]
 disable = ['EtcdLeaderChanges']
+baseline = true
 [[rules.override]]
 alert = 'EtcdWalFsyncSlow'
 severity = 'warning'
@@ -224,12 +225,13 @@ fn rules_list_shows_what_is_in_effect_and_where_it_comes_from() {
     assert_eq!(row(&prod, "EtcdWalFsyncSlow", "warning")["threshold"]["value"], 0.01);
     assert_eq!(row(&dev, "EtcdNoLeader", "critical")["for"], "10m");
     let from = &row(&dev, "EtcdNoLeader", "critical")["overridden"];
-    assert_eq!(from, &serde_json::json!([{"setting": "for", "scope": "cluster dev-a", "line": 17}]),);
+    assert_eq!(from, &serde_json::json!([{"setting": "for", "scope": "cluster dev-a", "line": 18}]),);
     assert_eq!(row(&prod, "EtcdLeaderChanges", "warning")["state"], "off");
+    assert_eq!(row(&prod, "EtcdUnlikeLastDays", "info")["origin"], "baseline");
     let both = json(&[]);
     assert_eq!(both.iter().filter(|row| row["name"] == "EtcdNoLeader").count(), 2, "a row for each");
     let table = stdout(&list(&["--cluster", "dev-a"]));
-    assert!(table.lines().any(|line| line.contains("EtcdNoLeader") && line.contains("(line 17)")), "{table}");
+    assert!(table.lines().any(|line| line.contains("EtcdNoLeader") && line.contains("(line 18)")), "{table}");
     let unknown = list(&["--cluster", "nope"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert!(stderr(&unknown).contains("configured are: dev-a, prod"), "{}", stderr(&unknown));
