@@ -18,6 +18,7 @@ mod rules;
 mod run;
 mod serve;
 mod silence;
+mod slo;
 mod status;
 mod store;
 
@@ -111,6 +112,9 @@ pub enum Command {
     /// Test, check or list alert rules
     #[command(subcommand, after_help = help::RULES)]
     Rules(rules::RulesCommand),
+    /// Show objectives, levels reached and what is left of the error budgets
+    #[command(after_help = help::SLO)]
+    Slo(slo::Slo),
     /// Check the configuration
     #[command(subcommand, after_help = help::CONFIG)]
     Config(config::ConfigCommand),
@@ -195,6 +199,7 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Store(store) => store.execute(&global).await,
             Command::Alert(alert) => alert.execute(&global).await,
             Command::Rules(rules) => rules.execute(&global),
+            Command::Slo(slo) => slo.execute(&global).await,
             Command::Config(config) => config.execute(&global),
             Command::Completions(completions) => completions.execute(),
             Command::Man(man) => man.execute(),

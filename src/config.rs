@@ -31,6 +31,8 @@ use crate::model::Labels;
 use crate::probe::ScrapeConfig;
 use crate::promql::EvalOptions;
 use crate::report::ReportConfig;
+use crate::rules::overrides::Fleet;
+use crate::rules::slo::SloConfig;
 use crate::rules::{RuleBook, RuleGroup};
 use crate::store::{Store, StoreConfig};
 use crate::survey::{Subject, Survey};
@@ -45,7 +47,8 @@ pub struct Config {
     pub watch: WatchConfig,
     /// The shipped packs and the rule files, in that order, with what is switched off.
     pub rules: RuleBook,
-    /// Those of them that are evaluated.
+    pub slos: Vec<SloConfig>,
+    /// The rules that are evaluated.
     pub groups: Vec<RuleGroup>,
     /// `$externalLabels` of rule templates.
     pub external_labels: Labels,
@@ -129,6 +132,11 @@ impl Config {
             )
         });
         warning.into_iter().collect()
+    }
+
+    /// The clusters with their tags.
+    pub fn fleet(&self) -> Fleet {
+        rules::fleet(&self.clusters)
     }
 
     /// How many alert rules are evaluated.

@@ -23,6 +23,7 @@
 //! An incident without `instance` needs a quorum of the cluster's members with such evidence.
 
 mod absence;
+pub mod baseline;
 mod book;
 pub mod completeness;
 mod evaluate;
@@ -31,6 +32,7 @@ pub mod overrides;
 mod owner;
 mod packs;
 mod rule;
+pub mod slo;
 mod speechless;
 mod state;
 mod template;

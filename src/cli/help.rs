@@ -181,6 +181,16 @@ Exit codes: 0 done, 1 failed or (verify) something is not whole, 2 wrong usage o
 
 Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__STORE__URL; AWS_*, GOOGLE_*, AZURE_* for buckets.";
 
+pub const SLO: &str = "\
+Examples:
+  etcd-monitor slo
+  etcd-monitor slo --json
+  etcd-monitor slo --rules > slo-rules.yaml
+
+Objectives are [[slo]] in the configuration. `--rules` prints the rules made of them, for promtool or a Prometheus.
+
+Exit codes: 0 done, 1 the store could not be read, 2 wrong usage or configuration.";
+
 pub const RULES: &str = "\
 Examples:
   etcd-monitor rules test tests/*.yaml

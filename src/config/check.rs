@@ -8,10 +8,11 @@ use super::alerting::{AlertLines, Hold, ack_source, check_holds, routes, silence
 use super::{ClusterSetup, Config, Document, Environment, JobConfig, JobsConfig, Overrides, resolve, rules};
 use crate::deliver::{Channel, ChannelConfig, DeadMan, DeadManConfig};
 use crate::etcd::{ClusterConfig, EtcdError, Login};
+use crate::model::unit::format_duration;
 use crate::model::{ClusterName, CronSchedule};
 
-const SECTIONS: [&str; 12] = [
-    "store", "cluster", "scrape", "watch", "rules", "alert", "channel", "dead-man", "report", "query",
+const SECTIONS: [&str; 13] = [
+    "store", "cluster", "scrape", "watch", "rules", "slo", "alert", "channel", "dead-man", "report", "query",
     "jobs", "log",
 ];
 
@@ -35,7 +36,8 @@ pub(super) fn from_document(
     let (routes, alert) = routes(document, &names, &lines, &channels, &mut warnings);
     check_holds(document, &alert, &names, &holds);
     let silences = silences(document, &alert, &lines, &clusters, path);
-    let (rules, external_labels) = rules::rules(document, path, &clusters, &mut warnings);
+    let (mut rules, external_labels) = rules::rules(document, path, &clusters, &mut warnings);
+    let slos = rules::slos(document, &clusters, &mut rules);
     let mut config = Config {
         store: document.section("store"),
         clusters,
@@ -44,6 +46,7 @@ pub(super) fn from_document(
         groups: rules.groups(),
         external_labels,
         rules,
+        slos,
         routes,
         storm: alert.storm,
         silences,
@@ -56,6 +59,7 @@ pub(super) fn from_document(
         log: document.section("log"),
         warnings,
     };
+    warnings_of_slos(&mut config);
     let resolved = !store_only || overrides.answers_links;
     match ack_source(&alert, config.report.public_url.as_deref(), environment, resolved) {
         Ok(source) => config.ack = source,
@@ -78,6 +82,19 @@ pub(super) fn from_document(
         config.log.filter = filter;
     }
     config
+}
+
+/// What is older than the raw retention is no part of a level.
+fn warnings_of_slos(config: &mut Config) {
+    let kept = config.store.retention.raw.0;
+    for slo in config.slos.iter().filter(|slo| slo.window.0 > kept) {
+        let (window, kept) = (format_duration(slo.window.0), format_duration(kept));
+        config.warnings.push(format!(
+            "slo {}: its window is {window} and raw samples are kept for {kept} (store.retention.raw): \
+             the level is that of the last {kept}",
+            slo.name
+        ));
+    }
 }
 
 /// `[[cluster]]`, then the one of the command line.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{ClusterSetup, Document};
 use crate::model::Labels;
 use crate::rules::overrides::{self, Fleet, Override, OverrideConfig};
+use crate::rules::slo::SloConfig;
 use crate::rules::{self, RuleBook, RuleFileError, RuleGroup};
 
 /// The `[rules]` section.
@@ -18,6 +19,8 @@ pub struct RulesConfig {
     pub default_pack: bool,
     /// Whether the rules of etcd's own mixin are evaluated, too.
     pub mixin_pack: bool,
+    /// Whether this hour is compared with the same hour of the last seven days.
+    pub baseline: bool,
     /// Shipped alerts that are switched off, by name.
     pub disable: Vec<String>,
     /// Rule files in Prometheus' format; relative paths are relative to the configuration file.
@@ -34,6 +37,7 @@ impl Default for RulesConfig {
         Self {
             default_pack: true,
             mixin_pack: false,
+            baseline: false,
             disable: Vec::new(),
             files: Vec::new(),
             external_labels: BTreeMap::new(),
@@ -97,6 +101,40 @@ pub(super) fn rules(
     (book, external)
 }
 
+/// The clusters with their tags, as overrides and objectives speak of them.
+pub(super) fn fleet(clusters: &[ClusterSetup]) -> Fleet {
+    let named = clusters.iter().map(|cluster| (cluster.config.name.clone(), cluster.config.tags.clone()));
+    named.collect()
+}
+
+/// `[[slo]]`: each adds its generated rules to the book.
+pub(super) fn slos(
+    document: &mut Document<'_>,
+    clusters: &[ClusterSetup],
+    book: &mut RuleBook,
+) -> Vec<SloConfig> {
+    let fleet = fleet(clusters);
+    let mut slos: Vec<SloConfig> = Vec::new();
+    for (line, slo) in document.elements::<SloConfig>("slo") {
+        if slos.iter().any(|known| known.name == slo.name) {
+            document.error_at(line, "slo.name", format!("there are two objectives named {:?}", slo.name));
+            continue;
+        }
+        if let Some((key, message)) = slo.problem(&fleet) {
+            document.error_at(line, &format!("slo.{key}"), message);
+            continue;
+        }
+        match slo.groups(&fleet) {
+            Ok(groups) => book.add("slo", groups, &[], &Fleet::new()),
+            Err(errors) => {
+                errors.iter().for_each(|error| document.error_at(line, "slo", error.to_string()));
+            }
+        }
+        slos.push(slo);
+    }
+    slos
+}
+
 fn packs(config: &RulesConfig) -> Vec<Pack> {
     let mut packs: Vec<Pack> = Vec::new();
     if config.default_pack {
@@ -104,6 +142,9 @@ fn packs(config: &RulesConfig) -> Vec<Pack> {
     }
     if config.mixin_pack {
         packs.push(("mixin", rules::mixin_pack()));
+    }
+    if config.baseline {
+        packs.push(("baseline", rules::baseline::groups()));
     }
     packs
 }

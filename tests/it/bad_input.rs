@@ -85,6 +85,8 @@ const CONFIGURATIONS: &[(&str, &str, &str)] = &[
         "[[rules.override]]\nalert = 'EtcdMemberDown'\nthreshold = 1\n",
         "",
     ),
+    ("objective without a threshold", "[[slo]]\nname = 'a'\nobjective = 99.9\nindicator = 'latency'\n", ""),
+    ("objective out of reach", "[[slo]]\nname = 'a'\nobjective = 100\nindicator = 'availability'\n", ""),
     ("missing rule file", "[rules]\nfiles = ['nonexistent.yml']\n", ""),
     ("rule with a syntax error", RULES, "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up ==\n"),
     (

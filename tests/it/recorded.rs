@@ -28,9 +28,13 @@ fn now_ms() -> i64 {
 }
 
 async fn write_up(folder: &Path, value: f64) {
+    write(folder, &[("__name__", "up")], value).await;
+}
+
+async fn write(folder: &Path, labels: &[(&str, &str)], value: f64) {
     let config = StoreConfig { url: folder.join("data").display().to_string(), ..StoreConfig::default() };
     let store = Store::open(&config, &|_| None).await.expect("opens");
-    let labels = Labels::from_pairs([("__name__", "up")]);
+    let labels = Labels::from_pairs(labels.iter().copied());
     let ts_ms = now_ms();
     let row = Row { cluster: "a", instance: "m1:2379", labels: &labels, ts_ms, value };
     let writer = Writer::new(ts_ms, 7);
@@ -81,4 +85,29 @@ async fn a_recorded_series_is_stored_seen_and_ended() {
     assert_eq!(query(at, "cluster:down:count"), Vec::<Value>::new(), "ended by a stale marker");
     let before = query(at, "count_over_time(cluster:down:count[5m])");
     assert_eq!(before[0]["value"][1], "1", "written once, then ended: {before:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_objective_is_measured_and_its_budget_told() {
+    let folder = tempfile::tempdir().expect("folder");
+    let at = folder.path();
+    let config = format!(
+        "[store]\nurl = '{}'\nretention.raw = '40d'\n[[cluster]]\nname = 'a'\nendpoints = ['http://127.0.0.1:1']\n\
+         [[slo]]\nname = 'reads'\nobjective = 99.9\nindicator = 'availability'\n",
+        at.join("data").display()
+    );
+    std::fs::write(at.join("etcd-monitor.toml"), config).expect("written");
+    let probe = [("__name__", "etcd_monitor_probe_success"), ("probe", "linearizable-read")];
+    write(at, &probe, 1.0).await;
+    done(at, &["run", "evaluate"]);
+    let standing = || -> Value { serde_json::from_str(&done(at, &["slo", "--json"])).expect("JSON") };
+    let good = &standing()[0];
+    assert_eq!((&good["slo"], &good["cluster"]), (&"reads".into(), &"a".into()));
+    assert_eq!((good["actual"].as_f64(), good["budget_left"].as_f64()), (Some(1.0), Some(1.0)));
+    write(at, &probe, 0.0).await;
+    done(at, &["run", "evaluate"]);
+    let bad = &standing()[0];
+    assert_eq!(bad["actual"], 0.5);
+    assert!(bad["budget_left"].as_f64().expect("a number") < 0.0, "{bad}");
+    assert!(done(at, &["slo"]).contains("50%"));
 }

@@ -208,6 +208,7 @@ name = 'prod'
 endpoints = ['http://127.0.0.1:2']
 [rules]
 disable = ['EtcdLeaderChanges']
+baseline = true
 [[rules.override]]
 alert = 'EtcdWalFsyncSlow'
 severity = 'warning'
@@ -239,16 +240,41 @@ fn rules_list_shows_what_is_in_effect_and_where_it_comes_from() {
     assert_eq!(row(&prod, "EtcdWalFsyncSlow", "warning")["threshold"]["value"], 0.01);
     assert_eq!(row(&dev, "EtcdNoLeader", "critical")["for"], "10m");
     let from = &row(&dev, "EtcdNoLeader", "critical")["overridden"];
-    assert_eq!(from, &serde_json::json!([{"setting": "for", "scope": "cluster dev-a", "line": 17}]),);
+    assert_eq!(from, &serde_json::json!([{"setting": "for", "scope": "cluster dev-a", "line": 18}]),);
     assert_eq!(row(&prod, "EtcdLeaderChanges", "warning")["state"], "off");
+    assert_eq!(row(&prod, "EtcdUnlikeLastDays", "info")["origin"], "baseline");
     let both = json(&[]);
     assert_eq!(both.iter().filter(|row| row["name"] == "EtcdNoLeader").count(), 2, "a row for each");
     let table = stdout(&list(&["--cluster", "dev-a"]));
-    assert!(table.lines().any(|line| line.contains("EtcdNoLeader") && line.contains("(line 17)")), "{table}");
+    assert!(table.lines().any(|line| line.contains("EtcdNoLeader") && line.contains("(line 18)")), "{table}");
     let unknown = list(&["--cluster", "nope"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert!(stderr(&unknown).contains("configured are: dev-a, prod"), "{}", stderr(&unknown));
     // Without overrides the table fits a terminal of 80 columns.
     let bare = stdout(&output(&["rules", "list"]));
     assert!(bare.lines().all(|line| line.chars().count() <= 80), "{bare}");
+}
+
+#[test]
+fn the_rules_of_objectives_hold_their_tests_here_and_with_promtool() {
+    let data = folder("tests/data/slo");
+    let config = data.join("etcd-monitor.toml");
+    let config = config.to_str().expect("UTF-8");
+    let printed = output(&["--config", config, "slo", "--rules"]);
+    assert_eq!(printed.status.code(), Some(0), "{}", stderr(&printed));
+    let temporary = tempfile::tempdir().expect("folder");
+    let (rules, test) = (temporary.path().join("rules.yaml"), temporary.path().join("slo-test.yaml"));
+    std::fs::write(&rules, stdout(&printed)).expect("written");
+    std::fs::copy(data.join("slo-test.yaml"), &test).expect("copied");
+    for (verb, file) in [("check", &rules), ("test", &test)] {
+        let (theirs, ours) = verdicts(verb, file);
+        assert!(theirs.0, "promtool: {}", theirs.1);
+        assert!(ours.0, "ours: {}", ours.1);
+    }
+    // They are in effect, too, and shown.
+    let listed = output(&["--config", config, "rules", "list", "--json"]);
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&stdout(&listed)).expect("JSON");
+    let burns: Vec<_> = rows.iter().filter(|row| row["name"] == "EtcdSloBurn").collect();
+    assert_eq!(burns.len(), 4);
+    assert!(burns.iter().all(|row| row["origin"] == "slo" && row["owner"] == "evaluate"), "{burns:?}");
 }

@@ -148,3 +148,29 @@ fn a_bad_override_is_refused_in_one_sentence() {
         assert_eq!(error.line, Some(1));
     }
 }
+
+/// The pack says its limits as number literals, so that an override changes the text where it stands.
+#[test]
+fn shipped_texts_say_the_limit_in_effect() {
+    let groups = crate::rules::default_pack().expect("the shipped pack is valid");
+    let mut seen = 0;
+    for rule in groups.iter().flat_map(|group| &group.rules) {
+        let Some(threshold) = Threshold::of(&rule.expr) else { continue };
+        let RuleKind::Alert { annotations, .. } = &rule.kind else { continue };
+        let text = |annotations: &[(String, Template)]| format!("{annotations:?}");
+        if !text(annotations).contains("the limit is") {
+            continue;
+        }
+        seen += 1;
+        let own = format!(
+            "[[o]]\nalert = '{}'\nseverity = '{}'\nthreshold = {:?}\n",
+            rule.name,
+            rule.severity(),
+            threshold.value * 2.0
+        );
+        let changed = entry(rule, &overrides(&own), &fleet());
+        let RuleKind::Alert { annotations, .. } = &changed.variants[0].rule.kind else { panic!("an alert") };
+        assert!(!text(annotations).contains("limit in effect"), "{}: {}", rule.name, text(annotations));
+    }
+    assert!(seen >= 15, "{seen}");
+}
