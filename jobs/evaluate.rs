@@ -26,16 +26,28 @@ pub const JOB: JobSpec = JobSpec {
 /// How far back the members of a cluster are looked for.
 const SCOPE_REACH_MS: i64 = 3_600_000;
 
+/// How often the answer to a template's question may lead to a further one.
+const QUESTIONS_DEEP: usize = 3;
+
 async fn run(context: Context) -> anyhow::Result<Summary> {
     let now_ms = context.now_ms();
     let live = is_live(context.store(), &context.config().watch, now_ms).await?;
     let owned = |group: &&RuleGroup| rules::owner(group, live) == Owner::Evaluate;
     let groups: Vec<RuleGroup> = context.config().groups.iter().filter(owned).cloned().collect();
     let interval_ms = context.config().expected_interval_ms();
-    let selections = rules::selections(&groups, now_ms, interval_ms);
+    let mut selections = rules::selections(&groups, now_ms, interval_ms);
     let limit = context.config().query.max_samples;
-    let loaded = samples::load(context.store(), &selections, limit).await?;
     let judge = &context.services.judge;
+    let mut loaded = samples::load(context.store(), &selections, limit).await?;
+    for _ in 0..QUESTIONS_DEEP {
+        let asked = rules::asked(&groups, &loaded.series, now_ms, judge.options());
+        let new: Vec<_> = asked.into_iter().filter(|selection| !selections.contains(selection)).collect();
+        if new.is_empty() {
+            break;
+        }
+        selections.extend(new);
+        loaded = samples::load(context.store(), &selections, limit).await?;
+    }
     let judged = judge.judge(&groups, &loaded.series, &scope(&context, now_ms).await?, now_ms).await;
     let configured: BTreeSet<String> =
         context.config().groups.iter().map(|group| group.name.clone()).collect();

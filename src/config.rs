@@ -24,6 +24,7 @@ pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig, Rul
 use crate::alert::Routes;
 use crate::deliver::{Channel, DeadMan};
 use crate::discover::data_dir::{Places, sharing_disk};
+use crate::model::Labels;
 use crate::probe::ScrapeConfig;
 use crate::promql::EvalOptions;
 use crate::report::ReportConfig;
@@ -41,6 +42,8 @@ pub struct Config {
     pub watch: WatchConfig,
     /// The shipped pack and the rule files, in that order.
     pub groups: Vec<RuleGroup>,
+    /// `$externalLabels` of rule templates.
+    pub external_labels: Labels,
     pub routes: Routes,
     pub channels: BTreeMap<String, Arc<dyn Channel>>,
     /// Absent when it is not configured, and for commands that only read the store.

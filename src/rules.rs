@@ -35,10 +35,10 @@ pub mod unit_test;
 
 pub use absence::{Absence, Scope, absence};
 pub use completeness::{Completeness, Evidence, completeness};
-pub use evaluate::{Evaluation, RuleError, evaluate};
+pub use evaluate::{Evaluation, RuleError, RuleOptions, asked, evaluate};
 pub use file::{RuleFileError, parse};
 pub use owner::{Owner, owner, selections};
 pub use packs::default_pack;
 pub use rule::{Rule, RuleGroup, RuleKind};
 pub use state::{Active, EvalState};
-pub use template::{Template, TemplateError};
+pub use template::{QueryResult, Template, TemplateData, TemplateError};

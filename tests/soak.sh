@@ -18,6 +18,6 @@ cargo="${CARGO:-cargo}"
 "$cargo" test --test it -- any_interleaving
 # PromQL beside Prometheus, with queries that nobody has seen yet.
 for seed in 101 102 103; do
-    ETCD_MONITOR_SOAK_QUERIES="${ETCD_MONITOR_SOAK_QUERIES:-20000}" ETCD_MONITOR_SOAK_SEED=$seed \
-        "$cargo" test --test it -- --nocapture generated_queries
+    ETCD_MONITOR_SOAK_QUERIES="${ETCD_MONITOR_SOAK_QUERIES:-20000}" ETCD_MONITOR_SOAK_TEMPLATES=20000 ETCD_MONITOR_SOAK_SEED=$seed \
+        "$cargo" test --test it -- --nocapture generated_queries annotations_read
 done

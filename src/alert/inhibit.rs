@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{MatchersError, parse_matcher};
-use crate::model::{Incident, Labels, Matcher};
+use crate::model::{Incident, Labels, MatchOp, Matcher};
 
 /// While an incident that fits `source` is active, those that fit `target` and agree with it on the `equal`
 /// labels are not told to anybody. An absent label is equal to an absent one.
@@ -24,6 +24,60 @@ pub struct InhibitConfig {
     pub equal: Vec<String>,
 }
 
+/// A shipped alert, and those that say nothing new while it is active: one fault, one incident.
+const EXPLAINS: &[(&str, &[&str])] = &[
+    (
+        "EtcdQuorumLost",
+        &[
+            "EtcdNoLeader",
+            "EtcdMemberDown",
+            "EtcdPeersCutOff",
+            "EtcdProposalsFailing",
+            "EtcdProposalsPending",
+            "EtcdReadsSlow",
+            "EtcdGrpcFailing",
+            "EtcdRequestsSlow",
+            "EtcdRequestsSlower",
+            "EtcdLeaderChanged",
+        ],
+    ),
+    (
+        "EtcdNoLeader",
+        &[
+            "EtcdPeersCutOff",
+            "EtcdProposalsFailing",
+            "EtcdProposalsPending",
+            "EtcdReadsSlow",
+            "EtcdGrpcFailing",
+            "EtcdRequestsSlow",
+            "EtcdRequestsSlower",
+            "EtcdLeaderChanged",
+        ],
+    ),
+    ("EtcdMemberDown", &["EtcdPeersCutOff", "EtcdLeaderChanged"]),
+    ("EtcdPeersCutOff", &["EtcdLeaderChanged", "EtcdPeerRoundTripSlow"]),
+    ("EtcdLeaderChanges", &["EtcdLeaderChanged", "EtcdProposalsFailing", "EtcdReadsSlow"]),
+    ("EtcdAlarmActive", &["EtcdDatabaseNearQuota", "EtcdGrpcFailing"]),
+    (
+        "EtcdWalFsyncSlow",
+        &[
+            "EtcdBackendCommitSlow",
+            "EtcdProposalsPending",
+            "EtcdSlowApplies",
+            "EtcdHeartbeatsLate",
+            "EtcdRequestsSlow",
+            "EtcdRequestsSlower",
+            "EtcdProposalCommitsSlower",
+        ],
+    ),
+    (
+        "EtcdBackendCommitSlow",
+        &["EtcdSlowApplies", "EtcdRequestsSlow", "EtcdRequestsSlower", "EtcdProposalCommitsSlower"],
+    ),
+    ("EtcdPeerRoundTripSlow", &["EtcdProposalsPending", "EtcdRequestsSlow", "EtcdRequestsSlower"]),
+    ("EtcdRequestsSlow", &["EtcdRequestsSlower"]),
+];
+
 impl InhibitRule {
     /// # Errors
     /// When a matcher does not parse.
@@ -33,7 +87,7 @@ impl InhibitRule {
     }
 
     /// What the shipped rules need: a warning is silent under the critical incident of the same alert and
-    /// series, and a lost quorum explains the missing leader and the members that are down.
+    /// series, and an alert under the one that explains it in the same cluster.
     pub fn shipped() -> Vec<Self> {
         let equal = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let severity = |value| vec![Matcher::equal("severity", value)];
@@ -43,12 +97,15 @@ impl InhibitRule {
             target: severity("warning"),
             equal: equal(&["cluster", "alertname", "instance"]),
         }];
-        for target in ["EtcdNoLeader", "EtcdMemberDown"] {
-            rules.push(Self {
-                source: alert("EtcdQuorumLost"),
-                target: alert(target),
-                equal: equal(&["cluster"]),
-            });
+        for (source, targets) in EXPLAINS {
+            for target in *targets {
+                // A warning never keeps a critical incident silent.
+                let mut lesser = alert(target);
+                lesser.extend(Matcher::new("severity", MatchOp::NotEqual, "critical"));
+                let worse = [alert(source), severity("critical")].concat();
+                rules.push(Self { source: alert(source), target: lesser, equal: equal(&["cluster"]) });
+                rules.push(Self { source: worse, target: alert(target), equal: equal(&["cluster"]) });
+            }
         }
         rules
     }
@@ -111,6 +168,19 @@ mod tests {
             ("other cluster", incident("EtcdMemberDown", "b", "m1", "critical"), quorum.clone(), false),
             ("no leader", incident("EtcdNoLeader", "a", "m1", "critical"), quorum.clone(), true),
             ("quorum itself", quorum.clone(), quorum, false),
+            ("slow disk", incident("EtcdRequestsSlow", "a", "", "warning"), slow("warning"), true),
+            (
+                "critical under a warning",
+                incident("EtcdRequestsSlow", "a", "", "critical"),
+                slow("warning"),
+                false,
+            ),
+            (
+                "critical under critical",
+                incident("EtcdRequestsSlow", "a", "", "critical"),
+                slow("critical"),
+                true,
+            ),
             ("warning under critical", slow("warning"), slow("critical"), true),
             ("critical over warning", slow("critical"), slow("warning"), false),
             ("other member", incident("EtcdWalFsyncSlow", "a", "m2", "warning"), slow("critical"), false),
@@ -123,6 +193,17 @@ mod tests {
         ] {
             let rules = InhibitRule::shipped();
             assert_eq!(inhibitor(&target, [&source], &rules).is_some(), silent, "{name}");
+        }
+    }
+
+    /// Alerts that explain each other would both be silent.
+    #[test]
+    fn no_alert_explains_what_explains_it() {
+        for (source, targets) in EXPLAINS {
+            for target in *targets {
+                let back = EXPLAINS.iter().any(|(other, them)| other == target && them.contains(source));
+                assert!(!back && source != target, "{source} and {target}");
+            }
         }
     }
 }

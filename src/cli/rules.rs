@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use super::{Global, Stop, output};
 use crate::config::Overrides;
-use crate::model::Labels;
 use crate::model::unit::format_duration;
 use crate::rules::unit_test::{self, UnitTestFile};
 use crate::rules::{self, Owner, Rule, RuleFileError, RuleGroup, RuleKind};
@@ -164,7 +163,7 @@ impl Row {
             group: group.name.clone(),
             name: rule.name.clone(),
             kind,
-            severity: severity.map_or_else(String::new, |(_, text)| text.render(&Labels::default(), 0.0)),
+            severity: severity.and_then(|(_, text)| text.constant()).unwrap_or_default().to_owned(),
             expr: rule.expr.to_string(),
             held_for: duration(for_ms),
             keep_firing_for: duration(keep_ms),

@@ -10,7 +10,7 @@ use super::{
 use crate::alert::{AlertConfig, Routes};
 use crate::deliver::{Channel, ChannelConfig, DeadMan, DeadManConfig};
 use crate::etcd::{ClusterConfig, EtcdError, Login};
-use crate::model::{ClusterName, CronSchedule};
+use crate::model::{ClusterName, CronSchedule, Labels};
 use crate::rules::{self, RuleGroup, RuleKind};
 
 const SECTIONS: [&str; 12] = [
@@ -41,6 +41,9 @@ pub(super) fn from_document(
         clusters,
         scrape: document.section("scrape"),
         watch: document.section("watch"),
+        external_labels: Labels::from_pairs(
+            rules.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str())),
+        ),
         groups: groups(document, &rules, path),
         routes,
         channels,

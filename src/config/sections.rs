@@ -91,10 +91,12 @@ pub struct RulesConfig {
     pub disable: Vec<String>,
     /// Rule files in Prometheus' format; relative paths are relative to the configuration file.
     pub files: Vec<std::path::PathBuf>,
+    /// `$externalLabels` of templates.
+    pub external_labels: BTreeMap<String, String>,
 }
 
 impl Default for RulesConfig {
     fn default() -> Self {
-        Self { default_pack: true, disable: Vec::new(), files: Vec::new() }
+        Self { default_pack: true, disable: Vec::new(), files: Vec::new(), external_labels: BTreeMap::new() }
     }
 }

@@ -18,9 +18,30 @@ const NAMED_CLASSES: [&str; 14] = [
 /// # Errors
 /// With the reason, when RE2 or the `regex` crate refuses the pattern.
 pub fn anchored(pattern: &str) -> Result<Regex, String> {
+    compile(&format!("^(?:{})$", translated(pattern)?))
+}
+
+/// Compiles `pattern` so that it matches anywhere in a text.
+///
+/// # Errors
+/// As [`anchored`].
+pub fn unanchored(pattern: &str) -> Result<Regex, String> {
+    compile(&translated(pattern)?)
+}
+
+fn translated(pattern: &str) -> Result<String, String> {
     let mut translation = Translation { rest: pattern, out: String::with_capacity(pattern.len()), depth: 0 };
     translation.run()?;
-    Regex::new(&format!("^(?:{})$", translation.out)).map_err(|error| error.to_string())
+    Ok(translation.out)
+}
+
+fn compile(translated: &str) -> Result<Regex, String> {
+    Regex::new(translated).map_err(|error| {
+        // The crate draws the place over several lines; its last says what is wrong.
+        let text = error.to_string();
+        let reason = text.lines().last().unwrap_or_default();
+        reason.strip_prefix("error: ").unwrap_or(reason).to_owned()
+    })
 }
 
 struct Translation<'a> {

@@ -14,7 +14,7 @@ const fn described(name: &'static str, help: &'static str) -> Described {
 }
 
 /// All names this module emits.
-pub const SERIES: [Described; 17] = [
+pub const SERIES: [Described; 20] = [
     described("up", "1 if the scrape of /metrics gave samples, else 0."),
     described("scrape_duration_seconds", "How long the scrape took."),
     described("scrape_samples_scraped", "Samples in the scrape."),
@@ -22,6 +22,12 @@ pub const SERIES: [Described; 17] = [
     described("scrape_series_added", "Kept series that the scrape before did not have."),
     described("etcd_monitor_member_up", "1 if the member answered anything, else 0."),
     described("etcd_monitor_raft_term", "The member's raft term."),
+    described("etcd_monitor_raft_index", "The last raft entry that the member knows to be committed."),
+    described(
+        "etcd_monitor_raft_applied_index",
+        "The last raft entry that the member has applied, of the same answer.",
+    ),
+    described("etcd_monitor_is_learner", "1 if the member is a learner, 0 if it votes."),
     described("etcd_monitor_leader", "1 if the member is the leader at the highest known term, else 0."),
     described(
         "etcd_monitor_has_quorum",
@@ -90,6 +96,9 @@ fn of_member(reading: &Reading, member: &MemberReading, out: &mut Vec<Derived>) 
         push(out, at, "etcd_monitor_member_up", &[], flag(member.reachable()));
         push(out, at, "etcd_monitor_probe_seconds", &[("probe", "member")], member.duration_ms as f64 / 1e3);
     }
+    if let Some(learner) = member.is_learner {
+        push(out, at, "etcd_monitor_is_learner", &[], flag(learner));
+    }
     for (probe, read) in
         [("linearizable-read", &member.linearizable_read), ("serializable-read", &member.serializable_read)]
     {
@@ -101,6 +110,11 @@ fn of_member(reading: &Reading, member: &MemberReading, out: &mut Vec<Derived>) 
     let Some(status) = &member.status else { return };
     if status.raft_term != 0 {
         push(out, at, "etcd_monitor_raft_term", &[], status.raft_term as f64);
+    }
+    // No member has applied nothing: 0 stands for a metric that is missing.
+    if status.raft_index != 0 && status.raft_applied_index != 0 {
+        push(out, at, "etcd_monitor_raft_index", &[], status.raft_index as f64);
+        push(out, at, "etcd_monitor_raft_applied_index", &[], status.raft_applied_index as f64);
     }
     let leads = reading.leader().is_some_and(|(leader, _)| member.member_id == Some(leader));
     push(out, at, "etcd_monitor_leader", &[], flag(leads));
@@ -134,5 +148,80 @@ fn of_cluster(reading: &Reading, out: &mut Vec<Derived>) {
         let member = reading.members.iter().find(|m| m.member_id.is_some() && m.member_id == alarm.member_id);
         let at = member.map(|m| &m.instance);
         push(out, at, "etcd_monitor_alarm", &[("alarm", &alarm.kind)], 1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{MemberId, MemberStatus};
+
+    fn member(n: u64, learner: Option<bool>, indexes: (u64, u64)) -> MemberReading {
+        let status = MemberStatus {
+            source: StatusSource::Rpc,
+            version: "3.5.16".to_owned(),
+            db_size_bytes: 1,
+            db_size_in_use_bytes: 1,
+            quota_bytes: None,
+            leader: Some(MemberId(1)),
+            raft_term: 2,
+            raft_index: indexes.0,
+            raft_applied_index: indexes.1,
+            revision: Some(1),
+            errors: Vec::new(),
+        };
+        MemberReading {
+            instance: format!("m{n}:2379").parse().expect("instance"),
+            member_id: Some(MemberId(n)),
+            name: None,
+            is_learner: learner,
+            ts_ms: 0,
+            duration_ms: 1,
+            status: Some(status),
+            linearizable_read: None,
+            serializable_read: None,
+            health: None,
+            scrape: None,
+            errors: Vec::new(),
+        }
+    }
+
+    /// The values of `name`, by instance.
+    fn values(reading: &Reading, name: &str) -> Vec<(String, f64)> {
+        let named = derived(reading).into_iter().filter(|(_, (labels, _))| labels.metric_name() == name);
+        named.map(|(at, (_, value))| (at.map(|at| at.to_string()).unwrap_or_default(), value)).collect()
+    }
+
+    #[test]
+    fn structure_becomes_series_and_what_is_unknown_does_not() {
+        let members = vec![
+            member(1, Some(false), (70, 60)),
+            member(2, Some(true), (70, 0)),
+            MemberReading { status: None, ..member(3, None, (0, 0)) },
+        ];
+        let reading = Reading {
+            cluster: "a".parse().expect("name"),
+            ts_ms: 0,
+            duration_ms: 1,
+            cluster_id: None,
+            members,
+            alarms: Vec::new(),
+            errors: Vec::new(),
+        };
+        let at = |n: u64, value: f64| (format!("m{n}:2379"), value);
+        for (name, expected) in [
+            ("etcd_monitor_is_learner", vec![at(1, 0.0), at(2, 1.0)]),
+            ("etcd_monitor_raft_index", vec![at(1, 70.0)]),
+            ("etcd_monitor_raft_applied_index", vec![at(1, 60.0)]),
+            ("etcd_monitor_leader", vec![at(1, 1.0), at(2, 0.0)]),
+            // One of two voters answers.
+            ("etcd_monitor_has_quorum", vec![(String::new(), 0.0)]),
+        ] {
+            assert_eq!(values(&reading, name), expected, "{name}");
+        }
+        for (_, (labels, _)) in derived(&reading) {
+            let name = labels.metric_name();
+            assert!(SERIES.iter().any(|described| described.name == name), "{name} is not described");
+        }
     }
 }

@@ -121,6 +121,20 @@ impl Reader<'_> {
         templates
     }
 
+    /// The expressions that a template asks for as they stand.
+    fn queries(&mut self, text: &Spanned<String>) -> Vec<promql::Expr> {
+        // What is no template is told already.
+        let Ok(template) = Template::parse(&text.value) else { return Vec::new() };
+        let mut exprs = Vec::new();
+        for query in template.queries().into_iter().flatten() {
+            match promql::parse(query) {
+                Ok(expr) => exprs.push(expr),
+                Err(error) => self.fail(text, format!("query {query:?}: {}", error.message)),
+            }
+        }
+        exprs
+    }
+
     fn rule(&mut self, rule: RuleText) -> Option<Rule> {
         let before = self.errors.len();
         let name = match (&rule.alert, &rule.record) {
@@ -152,6 +166,8 @@ impl Reader<'_> {
         for name in ["alertname", "__name__"].iter().filter_map(|name| rule.labels.get(*name)) {
             self.fail(name, "a rule cannot set alertname or __name__".to_owned());
         }
+        let texts = rule.labels.values().chain(rule.annotations.values());
+        let queries = texts.flat_map(|text| self.queries(text)).collect();
         let expr = self.expression(&rule.expr);
         let kind = match rule.record {
             Some(_) => RuleKind::Record,
@@ -160,7 +176,7 @@ impl Reader<'_> {
         let line = rule.expr.referenced.line();
         let whole = self.errors.len() == before;
         let (name, expr) = (name?, expr?);
-        whole.then_some(Rule { name, kind, expr, expr_text: rule.expr.value, labels, line })
+        whole.then_some(Rule { name, kind, expr, expr_text: rule.expr.value, labels, queries, line })
     }
 
     fn expression(&mut self, text: &Spanned<String>) -> Option<promql::Expr> {

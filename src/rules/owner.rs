@@ -1,7 +1,7 @@
 //! Which job evaluates a group, and what must be loaded for it.
 
 use super::completeness;
-use super::rule::RuleGroup;
+use super::rule::{Rule, RuleGroup};
 use crate::model::Selection;
 
 /// The job that evaluates a group.
@@ -14,11 +14,11 @@ pub enum Owner {
 /// The longest range or offset that `watch` keeps in memory.
 const WATCH_REACH_MS: i64 = 15 * 60_000;
 
-/// Exactly one job owns a group: `watch` if it runs (`live_watch`) and no expression reaches further back
-/// than 15 minutes, else `evaluate`.
+/// Exactly one job owns a group: `watch` if it runs (`live_watch`), no expression reaches further back than 15
+/// minutes and all that is read is known before, for that is what `watch` keeps; else `evaluate`.
 pub fn owner(group: &RuleGroup, live_watch: bool) -> Owner {
-    let reach_ms = group.rules.iter().map(|rule| rule.expr.longest_range_or_offset_ms()).max().unwrap_or(0);
-    if live_watch && reach_ms <= WATCH_REACH_MS { Owner::Watch } else { Owner::Evaluate }
+    let is_kept = |rule: &Rule| rule.reach_ms() <= WATCH_REACH_MS && !rule.asks_unforeseen();
+    if live_watch && group.rules.iter().all(is_kept) { Owner::Watch } else { Owner::Evaluate }
 }
 
 /// Everything an evaluation of `groups` at `at_ms` reads, the series that tell whether it was complete

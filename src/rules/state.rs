@@ -21,9 +21,11 @@ pub struct Active {
     /// The series' labels, before the rule adds its own: `keep_firing_for` re-templates from them.
     pub series: Labels,
     pub since_ms: i64,
-    /// When the condition was last true.
-    pub held_ms: i64,
     pub value: f64,
     /// Whether `for` has passed.
     pub fired: bool,
+    /// The first evaluation that did not find the condition any more: `keep_firing_for` counts from there, as
+    /// in Prometheus, not from the last one that did.
+    #[serde(default)]
+    pub gone_since_ms: Option<i64>,
 }

@@ -3,8 +3,7 @@
 //! Owns: the file's format ([`UnitTestFile`]), its series notation ([`notation`]), and running the tests over
 //! this program's evaluator and `for` state, with the results of recording rules and `ALERTS` visible to the
 //! rules after them.
-//! Refuses: reading files (the caller hands in parsed rule groups), `$externalLabels` and `$externalURL` in
-//! templates, and native histograms.
+//! Refuses: reading files (the caller hands in parsed rule groups), and native histograms.
 
 mod file;
 pub mod notation;
@@ -15,7 +14,7 @@ use std::fmt::Write as _;
 pub use file::UnitTestFile;
 
 use self::file::{AlertTest, ExprTest, TestGroup};
-use super::evaluate::evaluate;
+use super::evaluate::{RuleOptions, evaluate};
 use super::file::RuleFileError;
 use super::rule::{Rule, RuleGroup};
 use super::state::EvalState;
@@ -91,7 +90,7 @@ impl World {
                     self.set.push(labels, *ts_ms, *value);
                 }
             }
-            let errors = self.evaluate(at_ms);
+            let errors = self.evaluate(at_ms, &test.options);
             if !errors.is_empty() {
                 return errors;
             }
@@ -107,10 +106,10 @@ impl World {
     }
 
     /// Every rule once, in order; what rules wrote is stored at once.
-    fn evaluate(&mut self, at_ms: i64) -> Vec<String> {
+    fn evaluate(&mut self, at_ms: i64, options: &RuleOptions) -> Vec<String> {
         let mut errors = Vec::new();
         for rule in &mut self.rules {
-            let found = evaluate(&rule.alone, &self.set, at_ms, &rule.state, &EvalOptions::default());
+            let found = evaluate(&rule.alone, &self.set, at_ms, &rule.state, options);
             for error in &found.errors {
                 let time = duration(at_ms);
                 errors.push(format!("    rule: {}, time: {time}, err: {}", error.rule, error.message));

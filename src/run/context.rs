@@ -16,7 +16,7 @@ use crate::config::{Config, Environment};
 use crate::deliver::Deliverer;
 use crate::model::chain;
 use crate::promql::EvalOptions;
-use crate::rules::RuleGroup;
+use crate::rules::{RuleGroup, RuleOptions};
 use crate::store::{Store, Writer, heartbeat};
 use crate::survey::{Subject, Survey};
 use crate::watch::{Judge, Setup};
@@ -56,7 +56,11 @@ impl Services {
         let deliverer =
             Deliverer::new(store.clone(), writer.clone(), config.channels.clone(), config.routes.clone())
                 .with_external_url(config.report.public_url.clone());
-        let options = EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() };
+        let options = RuleOptions {
+            eval: EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() },
+            external_labels: config.external_labels.clone(),
+            external_url: config.report.public_url.clone().unwrap_or_default(),
+        };
         let judge = Judge::new(store.clone(), deliverer, config.expected_interval_ms(), options);
         let (judge, changed) = (Arc::new(judge), Notify::new());
         Ok(Self { config, store, writer, clock, host, shutdown, judge, changed })

@@ -131,6 +131,13 @@ fn properties(table: Table, provenance: &Provenance) -> Result<WriterProperties,
         let encoding = match field.data_type() {
             DataType::Int64 | DataType::Timestamp(..) => Encoding::DELTA_BINARY_PACKED,
             DataType::Float64 => Encoding::BYTE_STREAM_SPLIT,
+            DataType::Dictionary(..)
+                if matches!(field.name().as_str(), "cluster" | "metric" | "instance") =>
+            {
+                // A few names and runs of them: a decompressor takes longer to set up than it saves.
+                builder = builder.set_column_compression(column, Compression::UNCOMPRESSED);
+                continue;
+            }
             _ => continue,
         };
         builder = builder

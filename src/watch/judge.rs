@@ -8,8 +8,7 @@ use tracing::warn;
 
 use crate::deliver::Deliverer;
 use crate::model::{Event, SeriesSource, chain};
-use crate::promql::EvalOptions;
-use crate::rules::{self, Active, EvalState, RuleGroup, Scope};
+use crate::rules::{self, Active, EvalState, RuleGroup, RuleOptions, Scope};
 use crate::store::key::{self, Prefix};
 use crate::store::{Create, Store, StoreError};
 
@@ -20,7 +19,7 @@ pub struct Judge {
     /// By group.
     states: Mutex<BTreeMap<String, Remembered>>,
     scrape_interval_ms: i64,
-    options: EvalOptions,
+    options: RuleOptions,
 }
 
 /// The `for` state of one group.
@@ -55,8 +54,12 @@ pub struct Judged {
 }
 
 impl Judge {
-    pub fn new(store: Store, deliverer: Deliverer, scrape_interval_ms: i64, options: EvalOptions) -> Self {
+    pub fn new(store: Store, deliverer: Deliverer, scrape_interval_ms: i64, options: RuleOptions) -> Self {
         Self { store, deliverer, states: Mutex::default(), scrape_interval_ms, options }
+    }
+
+    pub fn options(&self) -> &RuleOptions {
+        &self.options
     }
 
     pub fn deliverer(&self) -> &Deliverer {

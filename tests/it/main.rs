@@ -37,6 +37,7 @@ mod report;
 mod rules;
 mod s3;
 mod store;
+mod templates;
 mod tidy;
 mod tls;
 mod uploads;

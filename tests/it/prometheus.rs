@@ -13,6 +13,9 @@ use tempfile::TempDir;
 
 const HOW_TO_GET: &str = "run `make test-deps` (Debian package prometheus, which brings promtool)";
 
+/// What it takes for the address that people reach it at.
+pub const EXTERNAL_URL: &str = "https://prometheus.example.com/in/front";
+
 /// A running server; dropping it ends the process and removes its data.
 pub struct Prometheus {
     child: Child,
@@ -37,9 +40,28 @@ impl Prometheus {
         assert!(blocks.status.success(), "promtool: {}", String::from_utf8_lossy(&blocks.stderr));
         let config = dir.path().join("prometheus.yml");
         std::fs::write(&config, "global: {}\n").expect("write the configuration");
+        Self::run(dir, &config, &data)
+    }
+
+    /// Starts a server without data that evaluates `rules` every second.
+    pub fn evaluating(rules: &str, external_labels: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(dir.path().join("rules.yaml"), rules).expect("write the rules");
+        let labels: String =
+            external_labels.iter().map(|(name, value)| format!("    {name}: {value:?}\n")).collect();
+        let config = dir.path().join("prometheus.yml");
+        let text = format!(
+            "global:\n  evaluation_interval: 1s\n  external_labels:\n{labels}rule_files: [rules.yaml]\n"
+        );
+        std::fs::write(&config, text).expect("write the configuration");
+        let data = dir.path().join("data");
+        Self::run(dir, &config, &data)
+    }
+
+    fn run(dir: TempDir, config: &Path, data: &Path) -> Self {
         // Another test may take the port between its choice and its use.
         for _ in 0..5 {
-            let (mut child, port) = start(&config, &data);
+            let (mut child, port) = start(config, data);
             if wait_until_ready(&mut child, port) {
                 return Self { child, port, _dir: dir };
             }
@@ -56,6 +78,14 @@ impl Prometheus {
     pub fn range(&self, query: &str, start_ms: i64, end_ms: i64, step_ms: i64) -> Result<Json, String> {
         let (start, end, step) = (seconds(start_ms), seconds(end_ms), seconds(step_ms));
         self.query("query_range", &[("query", query), ("start", &start), ("end", &end), ("step", &step)])
+    }
+
+    /// The alerts as they are now.
+    pub fn alerts(&self) -> Json {
+        let answer = exchange(self.port, "GET /api/v1/alerts HTTP/1.0\r\n\r\n").expect("prometheus answers");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
+        let mut answer: Json = serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {body}"));
+        answer["data"]["alerts"].take()
     }
 
     fn query(&self, kind: &str, form: &[(&str, &str)]) -> Result<Json, String> {
@@ -92,6 +122,7 @@ fn start(config: &Path, data: &Path) -> (Child, u16) {
         .arg(format!("--storage.tsdb.path={}", data.display()))
         .arg("--storage.tsdb.retention.time=100y")
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .args([&format!("--web.external-url={EXTERNAL_URL}"), "--web.route-prefix=/"])
         .args(["--log.level=error", "--enable-feature=promql-negative-offset,promql-at-modifier"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -24,7 +24,7 @@ fn story(group: &RuleGroup, set: &SeriesSet, steps: i64) -> String {
     let mut state = EvalState::default();
     let mut story = String::new();
     for step in 0..steps {
-        let evaluation = evaluate(group, set, step * STEP_MS, &state, &EvalOptions::default());
+        let evaluation = evaluate(group, set, step * STEP_MS, &state, &RuleOptions::default());
         assert!(evaluation.errors.is_empty(), "{:?}", evaluation.errors);
         // As the store keeps it.
         let text = serde_json::to_string(&evaluation.state).expect("serialises");
@@ -45,8 +45,8 @@ fn for_and_keep_firing_for_over_time() {
         ("", "-FFF---F-"),
         (", for: 1m", "-PPF---P-"),
         (", for: 2m", "-PPP---P-"),
-        (", for: 1m, keep_firing_for: 1m", "-PPFF--P-"),
-        (", keep_firing_for: 1m", "-FFFF--FF"),
+        (", for: 1m, keep_firing_for: 1m", "-PPFFF-P-"),
+        (", keep_firing_for: 1m", "-FFFFF-FF"),
     ] {
         let group = group(&format!("{{alert: Down, expr: up == 0{extra}}}"));
         assert_eq!(story(&group, &up(&down), 9), expected, "{extra}");
@@ -58,8 +58,8 @@ fn labels_and_annotations_are_templated_each_time() {
     let rule = "{alert: Down, expr: up < 1, labels: {severity: critical, who: '{{ $labels.instance }}', cluster: ''}, \
         annotations: {summary: 'at {{ $value }}'}}";
     let (group, set) = (group(rule), up(&[0.0, 0.5]));
-    let one = evaluate(&group, &set, 0, &EvalState::default(), &EvalOptions::default());
-    let two = evaluate(&group, &set, STEP_MS, &one.state, &EvalOptions::default());
+    let one = evaluate(&group, &set, 0, &EvalState::default(), &RuleOptions::default());
+    let two = evaluate(&group, &set, STEP_MS, &one.state, &RuleOptions::default());
     let expected = Labels::from_pairs([
         ("alertname", "Down"),
         ("instance", "m1"),
@@ -77,10 +77,10 @@ fn labels_and_annotations_are_templated_each_time() {
 #[test]
 fn a_failed_rule_keeps_its_state_and_leaves_the_others() {
     let (both, mut set) = (group("{alert: Down, expr: up == 0, for: 1m}"), up(&[0.0; 4]));
-    let one = evaluate(&both, &set, 0, &EvalState::default(), &EvalOptions::default());
+    let one = evaluate(&both, &set, 0, &EvalState::default(), &RuleOptions::default());
     let twins = group("{alert: Twin, expr: 'up == 0', labels: {instance: same}}");
     set.push(&Labels::from_pairs([("__name__", "up"), ("cluster", "a"), ("instance", "m2")]), 0, 0.0);
-    let failed = evaluate(&twins, &set, 0, &one.state, &EvalOptions::default());
+    let failed = evaluate(&twins, &set, 0, &one.state, &RuleOptions::default());
     assert!(failed.is_partial("Twin") && !failed.is_partial("Down"), "{:?}", failed.errors);
 }
 
@@ -92,7 +92,7 @@ fn too_many_series_are_cut_and_named() {
         set.push(&Labels::from_pairs([("__name__", "up"), ("instance", instance.as_str())]), 0, 0.0);
     }
     let group = group("{alert: Down, expr: up == 0}");
-    let evaluation = evaluate(&group, &set, 0, &EvalState::default(), &EvalOptions::default());
+    let evaluation = evaluate(&group, &set, 0, &EvalState::default(), &RuleOptions::default());
     assert_eq!(
         (evaluation.findings.len(), evaluation.cut.as_slice()),
         (ACTIVE_SERIES_MAX, &["Down".to_owned()][..])
@@ -106,7 +106,7 @@ fn a_recording_rule_names_its_result() {
         &up(&[1.0]),
         0,
         &EvalState::default(),
-        &EvalOptions::default(),
+        &RuleOptions::default(),
     );
     let labels = Labels::from_pairs([("__name__", "cluster:up:sum"), ("cluster", "a"), ("team", "db")]);
     assert_eq!(evaluation.recorded, [(labels, 1.0)]);

@@ -9,6 +9,7 @@ use super::notation;
 use crate::model::Labels;
 use crate::model::unit::parse_duration;
 use crate::promql::{self, Expr};
+use crate::rules::RuleOptions;
 use crate::rules::file::{RuleFileError, yaml_error};
 
 /// How often rules are evaluated when the file does not say: Prometheus' default.
@@ -42,11 +43,10 @@ struct TestText {
     alert_rule_test: Vec<AlertText>,
     #[serde(default)]
     promql_expr_test: Vec<ExprText>,
-    /// Known to templates only, which this program's cannot ask for them.
-    #[serde(default, rename = "external_labels")]
-    _external_labels: BTreeMap<String, String>,
-    #[serde(default, rename = "external_url")]
-    _external_url: Option<String>,
+    #[serde(default)]
+    external_labels: BTreeMap<String, String>,
+    #[serde(default)]
+    external_url: String,
     name: Option<String>,
 }
 
@@ -100,6 +100,8 @@ pub(super) struct Plan {
 
 pub(super) struct TestGroup {
     pub(super) name: Option<String>,
+    /// `$externalLabels` and `$externalURL`.
+    pub(super) options: RuleOptions,
     pub(super) series: Vec<(Labels, Vec<(i64, f64)>)>,
     pub(super) alerts: Vec<AlertTest>,
     pub(super) exprs: Vec<ExprTest>,
@@ -149,6 +151,10 @@ impl UnitTestFile {
     }
 }
 
+fn labels_of(pairs: &BTreeMap<String, String>) -> Labels {
+    Labels::from_pairs(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+}
+
 struct Reader<'a> {
     file: &'a str,
     errors: Vec<RuleFileError>,
@@ -182,7 +188,12 @@ impl Reader<'_> {
         let series = test.input_series.iter().map(|series| self.series(series, interval_ms)).collect();
         let alerts = test.alert_rule_test.iter().map(|alert| self.alert(alert)).collect();
         let exprs = test.promql_expr_test.iter().filter_map(|expr| self.expr(expr)).collect();
-        TestGroup { name: test.name.clone(), series, alerts, exprs }
+        let options = RuleOptions {
+            external_labels: labels_of(&test.external_labels),
+            external_url: test.external_url.clone(),
+            ..RuleOptions::default()
+        };
+        TestGroup { name: test.name.clone(), options, series, alerts, exprs }
     }
 
     fn series(&mut self, text: &SeriesText, interval_ms: i64) -> (Labels, Vec<(i64, f64)>) {
@@ -193,11 +204,11 @@ impl Reader<'_> {
     }
 
     fn alert(&mut self, text: &AlertText) -> AlertTest {
-        let labels = |pairs: &BTreeMap<String, String>| {
-            Labels::from_pairs(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())))
-        };
         let expected = text.exp_alerts.iter().flatten().map(|alert| {
-            (labels(&alert.exp_labels).with("alertname", &text.alertname), labels(&alert.exp_annotations))
+            (
+                labels_of(&alert.exp_labels).with("alertname", &text.alertname),
+                labels_of(&alert.exp_annotations),
+            )
         });
         let expected = expected.collect();
         let eval_time_ms = self.time_ms(&text.eval_time);

@@ -10,6 +10,7 @@ use arrow::error::ArrowError;
 use futures::{StreamExt, TryStreamExt, stream};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::prune::prune;
 use super::value_at;
@@ -60,11 +61,26 @@ pub async fn load(
     }
 }
 
-struct Task<'a> {
+struct Task {
     key: Key,
     size_bytes: u64,
     table: Table,
-    selections: Vec<&'a Selection>,
+    selections: Vec<Selection>,
+}
+
+/// How many samples were read, of how many that may be.
+struct Budget {
+    count: AtomicUsize,
+    limit: usize,
+}
+
+impl Budget {
+    fn take(&self, samples: usize) -> Result<(), StoreError> {
+        if self.count.fetch_add(samples, Ordering::Relaxed) + samples > self.limit {
+            return Err(StoreError::TooManySamples { limit: self.limit });
+        }
+        Ok(())
+    }
 }
 
 type Samples = BTreeMap<Labels, Points>;
@@ -103,13 +119,22 @@ async fn load_once(
 ) -> Result<Loaded, StoreError> {
     let mut rollups = Vec::new();
     let tasks = tasks(store, selections, &mut rollups).await?;
-    let count = AtomicUsize::new(0);
-    // Futures in a vector: a closure inside the stream would not be `Send` for every lifetime of its task.
-    let reads: Vec<_> = tasks.into_iter().map(|task| read_file(store, task, &count, limit_samples)).collect();
+    let budget = Arc::new(Budget { count: AtomicUsize::new(0), limit: limit_samples });
+    // Tasks of their own: decoding takes longer than fetching, and so it has every core.
+    let reads = tasks.into_iter().map(|task| {
+        let (store, budget) = (store.clone(), Arc::clone(&budget));
+        async move {
+            let key = task.key.clone();
+            let read = AbortOnDropHandle::new(tokio::spawn(read_file(store, task, budget)));
+            read.await.unwrap_or_else(|source| {
+                Err(StoreError::object("read", key.as_str(), object_store::Error::JoinError { source }))
+            })
+        }
+    });
     let mut reads = stream::iter(reads).buffered(FILES_AT_ONCE);
     let mut samples = Samples::new();
-    while let Some(part) = reads.try_next().await? {
-        for (labels, points) in part {
+    while let Some(part) = reads.next().await {
+        for (labels, points) in part? {
             samples.entry(labels).or_default().append(points);
         }
     }
@@ -121,13 +146,13 @@ async fn load_once(
 }
 
 /// The files to read, days in order; days without samples from the rollup.
-async fn tasks<'a>(
+async fn tasks(
     store: &Store,
-    selections: &'a [Selection],
+    selections: &[Selection],
     rollups: &mut Vec<RollupSpan>,
-) -> Result<Vec<Task<'a>>, StoreError> {
-    let wanted = |start_ms: i64, end_ms: i64| -> Vec<&'a Selection> {
-        selections.iter().filter(|s| s.start_ms <= end_ms && s.end_ms >= start_ms).collect()
+) -> Result<Vec<Task>, StoreError> {
+    let wanted = |start_ms: i64, end_ms: i64| -> Vec<Selection> {
+        selections.iter().filter(|s| s.start_ms <= end_ms && s.end_ms >= start_ms).cloned().collect()
     };
     let mut days: Vec<(Day, Table)> =
         store.days(Table::Samples).await?.into_iter().map(|d| (d, Table::Samples)).collect();
@@ -160,12 +185,7 @@ async fn tasks<'a>(
     Ok(tasks)
 }
 
-async fn read_file(
-    store: &Store,
-    task: Task<'_>,
-    count: &AtomicUsize,
-    limit_samples: usize,
-) -> Result<Samples, StoreError> {
+async fn read_file(store: Store, task: Task, budget: Arc<Budget>) -> Result<Samples, StoreError> {
     let failed = |source| StoreError::Parquet { key: task.key.to_string(), source };
     let malformed = |source| StoreError::Arrow { key: task.key.to_string(), source };
     let mut reader = store.file_reader(&task.key, task.size_bytes)?;
@@ -190,13 +210,10 @@ async fn read_file(
     let mut batches = builder.build().map_err(failed)?;
     // Rows of other series come along in the pages: decoding their times and values costs less than looking at
     // the series columns twice.
-    let mut names = SeriesNames::new(task.selections.iter().map(|s| (*s).clone()).collect());
+    let mut names = SeriesNames::new(task.selections);
     let mut samples = Samples::new();
     while let Some(batch) = batches.try_next().await.map_err(failed)? {
-        let added = collect(&batch, task.table, &mut names, &mut samples).map_err(malformed)?;
-        if count.fetch_add(added, Ordering::Relaxed) + added > limit_samples {
-            return Err(StoreError::TooManySamples { limit: limit_samples });
-        }
+        budget.take(collect(&batch, task.table, &mut names, &mut samples).map_err(malformed)?)?;
     }
     Ok(samples)
 }
@@ -275,12 +292,14 @@ impl SeriesNames {
         };
         let columns = [cluster, metric, instance, labels];
         let keys = columns.map(|column| column.keys().values());
-        let same = |a: usize, b: usize| keys.iter().all(|keys| keys.get(a) == keys.get(b));
         let mut runs = Vec::new();
         let mut start = 0;
         while start < batch.num_rows() {
-            let end =
-                (start + 1..batch.num_rows()).find(|row| !same(start, *row)).unwrap_or(batch.num_rows());
+            // Column by column, each over what those before it left: the quickest way through long runs.
+            let end = keys.iter().fold(batch.num_rows(), |end, keys| {
+                let rows = keys.get(start..end).unwrap_or_default();
+                start + rows.iter().take_while(|key| rows.first() == Some(key)).count()
+            });
             let text = columns.map(|column| {
                 let key = column.keys().value(start);
                 let values = column.values().as_string::<i32>();

@@ -22,7 +22,7 @@ const PRUNABLE: [(&str, &str); 3] =
 /// Least and greatest value of a stretch of rows, per column of [`PRUNABLE`]; `None` where not known.
 type Bounds = [Option<(String, String)>; PRUNABLE.len()];
 
-pub(super) fn prune(footer: &Footer, selections: &[&Selection]) -> Result<Pruned, ParquetError> {
+pub(super) fn prune(footer: &Footer, selections: &[Selection]) -> Result<Pruned, ParquetError> {
     let metadata = footer.arrow.metadata();
     let groups = metadata.row_groups();
     let mut group_bounds: Vec<Bounds> = vec![Bounds::default(); groups.len()];
@@ -49,7 +49,7 @@ pub(super) fn prune(footer: &Footer, selections: &[&Selection]) -> Result<Pruned
 /// The rows of the pages that may hold a selected series; `None` without a page index.
 fn page_selection(
     footer: &Footer,
-    selections: &[&Selection],
+    selections: &[Selection],
     row_groups: &[usize],
 ) -> Result<Option<RowSelection>, ParquetError> {
     let metadata = footer.arrow.metadata();
@@ -119,7 +119,7 @@ fn text_at(array: &ArrayRef, row: usize) -> Option<String> {
     }
 }
 
-fn may_hold(bounds: &Bounds, selections: &[&Selection]) -> bool {
+fn may_hold(bounds: &Bounds, selections: &[Selection]) -> bool {
     selections.iter().any(|selection| {
         bounds.iter().zip(PRUNABLE).all(|(bounds, (_, label))| match (bounds, selection.demanded(label)) {
             (Some((min, max)), Some(value)) => min.as_str() <= value && value <= max.as_str(),
