@@ -9,8 +9,7 @@ use std::time::Duration;
 use etcd_monitor::alert::{AlertConfig, Group, Routes};
 use etcd_monitor::deliver::{Channel, Deliverer};
 use etcd_monitor::model::{Finding, SeriesSet};
-use etcd_monitor::promql::EvalOptions;
-use etcd_monitor::rules::{Evaluation, RuleGroup, Scope, completeness, parse};
+use etcd_monitor::rules::{Evaluation, RuleGroup, RuleOptions, Scope, completeness, parse};
 use etcd_monitor::store::key::{self, Prefix};
 use etcd_monitor::store::{Store, Writer, sequence};
 use etcd_monitor::watch::{Judge, send_when_told};
@@ -99,7 +98,7 @@ impl Scene {
             self.channels.iter().map(|(name, way)| (name.clone(), Arc::clone(way) as Arc<dyn Channel>));
         let writer = Writer::new(START_MS, id);
         let deliverer = Deliverer::new(self.store.clone(), writer, channels.collect(), self.routes.clone());
-        Arc::new(Judge::new(self.store.clone(), deliverer, 15_000, EvalOptions::default()))
+        Arc::new(Judge::new(self.store.clone(), deliverer, 15_000, RuleOptions::default()))
     }
 
     fn now_ms(&self, skew_ms: i64) -> i64 {
