@@ -138,7 +138,7 @@ pub fn step<'a>(
     };
     let silenced = |incident: &Incident| quiet.silences.silencer(&incident.labels, now_ms).is_some();
     let speaks = |incident: &Incident| {
-        !silenced(incident) && inhibitor(incident, all.iter().copied(), quiet.inhibit).is_none()
+        !silenced(incident) && inhibitor(incident, all.iter().copied(), quiet.inhibit, now_ms).is_none()
     };
     let is_told = |incident: &Incident| {
         told(incident).is_some_and(|told| told.episode == incident.episode && told.resolved_ms.is_none())

@@ -12,7 +12,17 @@ pub struct InhibitRule {
     source: Vec<Matcher>,
     target: Vec<Matcher>,
     equal: Vec<String>,
+    /// How long after the source's end it still speaks for what began before that end, ms.
+    linger_ms: i64,
 }
+
+/// How long a rule over a range goes on after what it measured: 5 minutes of range, as many of
+/// `keep_firing_for`, and an evaluation.
+const RANGE_LINGER_MS: i64 = 11 * 60_000;
+/// How long a rule over the newest samples goes on: until its member was scraped well twice.
+const STATE_LINGER_MS: i64 = 2 * 60_000;
+/// Shipped alerts without a range.
+const OF_STATE: &[&str] = &["EtcdMemberDown", "EtcdNoLeader"];
 
 /// An inhibit rule as configuration writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -83,11 +93,17 @@ impl InhibitRule {
     /// When a matcher does not parse.
     pub fn new(config: &InhibitConfig) -> Result<Self, MatchersError> {
         let all = |texts: &[String]| texts.iter().map(|text| parse_matcher(text)).collect::<Result<_, _>>();
-        Ok(Self { source: all(&config.source)?, target: all(&config.target)?, equal: config.equal.clone() })
+        Ok(Self {
+            source: all(&config.source)?,
+            target: all(&config.target)?,
+            equal: config.equal.clone(),
+            linger_ms: 0,
+        })
     }
 
     /// What the shipped rules need: a warning is silent under the critical incident of the same alert and
-    /// series, and an alert under the one that explains it in the same cluster.
+    /// series, and an alert under the one that explains it in the same cluster. Rules over a range outlive
+    /// what they measure, so the end of the cause does not make its consequences news.
     pub fn shipped() -> Vec<Self> {
         let equal = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let severity = |value| vec![Matcher::equal("severity", value)];
@@ -96,6 +112,7 @@ impl InhibitRule {
             source: severity("critical"),
             target: severity("warning"),
             equal: equal(&["cluster", "alertname", "instance"]),
+            linger_ms: RANGE_LINGER_MS,
         }];
         for (source, targets) in EXPLAINS {
             for target in *targets {
@@ -103,16 +120,26 @@ impl InhibitRule {
                 let mut lesser = alert(target);
                 lesser.extend(Matcher::new("severity", MatchOp::NotEqual, "critical"));
                 let worse = [alert(source), severity("critical")].concat();
-                rules.push(Self { source: alert(source), target: lesser, equal: equal(&["cluster"]) });
-                rules.push(Self { source: worse, target: alert(target), equal: equal(&["cluster"]) });
+                let linger_ms = if OF_STATE.contains(target) { STATE_LINGER_MS } else { RANGE_LINGER_MS };
+                for (source, target) in [(alert(source), lesser), (worse, alert(target))] {
+                    rules.push(Self { source, target, equal: equal(&["cluster"]), linger_ms });
+                }
             }
         }
         rules
     }
 
     /// Whether the incident is one that silences others.
-    pub fn may_speak(&self, incident: &Incident) -> bool {
-        incident.state.is_active() && self.source.iter().all(|matcher| matcher.matches(&incident.labels))
+    pub fn may_speak(&self, incident: &Incident, now_ms: i64) -> bool {
+        (incident.state.is_active() || now_ms < incident.changed_ms.saturating_add(self.linger_ms))
+            && self.source.iter().all(|matcher| matcher.matches(&incident.labels))
+    }
+
+    /// Whether the source is there, or gone so recently that it still speaks for `target`.
+    fn speaks(&self, source: &Incident, target: &Incident, now_ms: i64) -> bool {
+        source.state.is_active()
+            || (target.active_since_ms <= source.changed_ms
+                && now_ms < source.changed_ms.saturating_add(self.linger_ms))
     }
 
     fn may_silence(&self, target: &Labels) -> bool {
@@ -131,11 +158,12 @@ impl InhibitRule {
     }
 }
 
-/// The active incident that speaks for `incident`, if there is one.
+/// The incident that speaks for `incident` at `now_ms`, if there is one.
 pub fn inhibitor<'a>(
     incident: &Incident,
     all: impl IntoIterator<Item = &'a Incident>,
     rules: &[InhibitRule],
+    now_ms: i64,
 ) -> Option<&'a Incident> {
     // Most incidents are no rule's target; then the others, which may be thousands, are not looked at.
     let rules: Vec<&InhibitRule> = rules.iter().filter(|rule| rule.may_silence(&incident.labels)).collect();
@@ -143,9 +171,10 @@ pub fn inhibitor<'a>(
         return None;
     }
     all.into_iter().find(|other| {
-        other.state.is_active()
-            && other.fingerprint != incident.fingerprint
-            && rules.iter().any(|rule| rule.silences(&other.labels, &incident.labels))
+        other.fingerprint != incident.fingerprint
+            && rules.iter().any(|rule| {
+                rule.speaks(other, incident, now_ms) && rule.silences(&other.labels, &incident.labels)
+            })
     })
 }
 
@@ -186,14 +215,26 @@ mod tests {
             ("critical over warning", slow("critical"), slow("warning"), false),
             ("other member", incident("EtcdWalFsyncSlow", "a", "m2", "warning"), slow("critical"), false),
             (
-                "source resolved",
+                "source just resolved",
                 slow("warning"),
                 Incident { state: IncidentState::Resolved, ..slow("critical") },
+                true,
+            ),
+            (
+                "began after the source's end",
+                Incident { active_since_ms: 2, ..slow("warning") },
+                Incident { state: IncidentState::Resolved, ..slow("critical") },
+                false,
+            ),
+            (
+                "source resolved long ago",
+                slow("warning"),
+                Incident { state: IncidentState::Resolved, changed_ms: -RANGE_LINGER_MS, ..slow("critical") },
                 false,
             ),
         ] {
             let rules = InhibitRule::shipped();
-            assert_eq!(inhibitor(&target, [&source], &rules).is_some(), silent, "{name}");
+            assert_eq!(inhibitor(&target, [&source], &rules, 1).is_some(), silent, "{name}");
         }
     }
 

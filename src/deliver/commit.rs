@@ -224,8 +224,11 @@ impl Deliverer {
         let all: Vec<&Incident> = known.values().map(|(_, incident)| incident).collect();
         let groups = self.groups(errors).await;
         // Each incident that a rule may silence is held against these: of thousands the few that count.
-        let sources: Vec<&Incident> =
-            all.iter().copied().filter(|i| self.routes.inhibit.iter().any(|r| r.may_speak(i))).collect();
+        let sources: Vec<&Incident> = all
+            .iter()
+            .copied()
+            .filter(|i| self.routes.inhibit.iter().any(|r| r.may_speak(i, now_ms)))
+            .collect();
         let silences = self.silences(now_ms, errors).await;
         let quiet = Quiet { inhibit: &self.routes.inhibit, silences: &silences };
         let mut members: BTreeMap<String, Vec<&Incident>> = BTreeMap::new();

@@ -8,7 +8,7 @@ pub mod exec;
 mod failing_receivers;
 pub mod http;
 pub mod providers;
-mod simulation;
+pub mod simulation;
 pub mod smtp;
 
 use std::collections::BTreeMap;

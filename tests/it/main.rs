@@ -29,6 +29,7 @@ mod help;
 mod incidents;
 mod lambda;
 mod pipeline;
+mod precision;
 mod program;
 mod progress;
 mod prometheus;

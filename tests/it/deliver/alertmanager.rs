@@ -192,7 +192,7 @@ fn ours_of(rules: &str) -> (Vec<BTreeSet<String>>, BTreeSet<String>) {
     let rules = Routes::new(&config, &[]).expect("valid").inhibit.split_off(shipped);
     let inhibited: BTreeSet<String> = incidents
         .iter()
-        .filter(|incident| inhibitor(incident, &incidents, &rules).is_some())
+        .filter(|incident| inhibitor(incident, &incidents, &rules, START_MS).is_some())
         .map(text)
         .collect();
     let silenced: Vec<BTreeSet<String>> = SILENCES
