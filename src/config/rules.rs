@@ -16,6 +16,8 @@ use crate::rules::{self, RuleBook, RuleFileError, RuleGroup};
 pub struct RulesConfig {
     /// Whether the shipped alerts are evaluated.
     pub default_pack: bool,
+    /// Whether the rules of etcd's own mixin are evaluated, too.
+    pub mixin_pack: bool,
     /// Shipped alerts that are switched off, by name.
     pub disable: Vec<String>,
     /// Rule files in Prometheus' format; relative paths are relative to the configuration file.
@@ -31,6 +33,7 @@ impl Default for RulesConfig {
     fn default() -> Self {
         Self {
             default_pack: true,
+            mixin_pack: false,
             disable: Vec::new(),
             files: Vec::new(),
             external_labels: BTreeMap::new(),
@@ -98,6 +101,9 @@ fn packs(config: &RulesConfig) -> Vec<Pack> {
     let mut packs: Vec<Pack> = Vec::new();
     if config.default_pack {
         packs.push(("default", rules::default_pack()));
+    }
+    if config.mixin_pack {
+        packs.push(("mixin", rules::mixin_pack()));
     }
     packs
 }
