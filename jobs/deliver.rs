@@ -20,9 +20,17 @@ pub const JOB: JobSpec = JobSpec {
 };
 
 async fn run(context: Context) -> anyhow::Result<Summary> {
-    let report = context.services.judge.deliverer().sweep(context.now_ms()).await;
+    let deliverer = context.services.judge.deliverer();
+    let report = deliverer.sweep(context.now_ms()).await;
+    let clusters: Vec<_> =
+        context.config().clusters.iter().map(|cluster| cluster.config.name.clone()).collect();
+    let recorded = deliverer.record_silences(&clusters, context.now_ms()).await;
     let text =
         format!("{} notification(s) accepted, {} undelivered", report.accepted.len(), report.undelivered);
     let failures = report.failures.iter().map(|failure| format!("{}: {}", failure.channel, failure.error));
-    Ok(Summary::new(text).with_errors(failures).with_errors(report.errors.iter().map(|error| chain(error))))
+    let unrecorded = recorded.err().map(|error| chain(&error));
+    Ok(Summary::new(text)
+        .with_errors(unrecorded)
+        .with_errors(failures)
+        .with_errors(report.errors.iter().map(|error| chain(error))))
 }

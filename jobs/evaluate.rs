@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::model::chain;
 use crate::rules::{self, Owner, RuleGroup, Scope};
-use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When};
+use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When, hold_switch};
 use crate::store::{events, readings, samples};
 use crate::watch::is_live;
 
@@ -62,10 +62,15 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
     }
     let changed = judged.transitions + retired.transitions.len();
     let text = format!("{} group(s), {} finding(s), {changed} transition(s)", groups.len(), judged.findings);
-    Ok(Summary::new(text)
-        .with_errors(judged.errors)
-        .with_errors(recorded.err().map(|error| chain(&error)))
-        .with_errors(retired.errors.iter().map(|error| chain(error))))
+    let unwritten = recorded.err().map(|error| chain(&error));
+    let retiring = retired.errors.iter().map(|error| chain(error));
+    let errors: Vec<String> = judged.errors.into_iter().chain(unwritten).chain(retiring).collect();
+    // A live watch holds the switch itself, and rules that were not evaluated are nothing to speak for.
+    let held = match live || !errors.is_empty() {
+        true => Ok(()),
+        false => hold_switch(&context, now_ms).await,
+    };
+    Ok(Summary::new(text).with_errors(errors).with_errors(held.err()))
 }
 
 /// The configured clusters with the members of their newest reading.

@@ -46,7 +46,7 @@ pub use completeness::{Completeness, Evidence, completeness};
 pub use evaluate::{ACTIVE_SERIES_MAX, Cut, Evaluation, RuleError, SERIES_LIMIT_ALERT, evaluate};
 pub use file::{RuleFileError, parse};
 pub use owner::{Owner, owner, recorded_metrics, selections};
-pub use packs::default_pack;
+pub use packs::{default_pack, mixin_pack};
 pub use rule::{Reach, Rule, RuleGroup, RuleKind};
 pub use speechless::{Speechless, speechless};
 pub use state::{Active, EvalState};

@@ -16,9 +16,11 @@ mod process;
 mod signal;
 pub mod site_server;
 mod spec;
+mod switch;
 pub mod telemetry;
 
 pub use context::{Context, Services, new_writer};
 pub use execute::{Executed, SHARD, execute, execute_within};
 pub use signal::shutdown_signal;
 pub use spec::{CatchUp, Host, JobFuture, JobSpec, Summary, When};
+pub use switch::hold_switch;

@@ -21,6 +21,7 @@ mod watcher;
 pub use buffer::{Batch, Buffer, Flushed};
 pub use cluster::{ClusterWatch, Tick};
 pub use config::WatchConfig;
+pub use freshness::{FRESH_MS, blind};
 pub use head::{Head, HeadStats, SampleKind, full_labels};
 pub use judge::{Judge, Judged};
 pub use sending::send_when_told;

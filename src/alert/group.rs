@@ -166,7 +166,10 @@ pub fn step<'a>(
         (if over { Kind::Resolved } else { Kind::Firing }, level, channels_of(route, level))
     };
 
-    let incidents: Vec<Incident> = lasting.iter().chain(&fresh).chain(&ended).map(|i| (*i).clone()).collect();
+    let mut incidents: Vec<Incident> =
+        lasting.iter().chain(&fresh).chain(&ended).map(|i| (*i).clone()).collect();
+    // The worst first; what is cut for length is what matters least.
+    incidents.sort_by_key(|incident| (!incident.state.is_active(), std::cmp::Reverse(incident.severity)));
     let number = previous.map_or(0, |group| group.number).saturating_add(1);
     let mut told = remembered(previous, now_ms);
     for incident in &incidents {

@@ -2,6 +2,7 @@
 //!
 //! PENDING is not here: a finding becomes an incident once its rule's `for` has passed.
 
+use super::event::{ACKNOWLEDGED, GIVEN_BACK};
 use crate::model::{Finding, FindingState, Incident, IncidentState};
 
 /// What is known of one fingerprint at one evaluation.
@@ -56,9 +57,9 @@ pub fn step(previous: Option<&Incident>, observation: &Observation<'_>, now_ms: 
             (incident.state == Firing).then(|| changed(incident, Unknown, Some(reason), now_ms))
         }
         (Some(incident), Observation::Acknowledged(who)) => (incident.state != Acked)
-            .then(|| changed(incident, Acked, Some(&format!("acknowledged by {who}")), now_ms)),
+            .then(|| changed(incident, Acked, Some(&format!("{ACKNOWLEDGED}{who}")), now_ms)),
         (Some(incident), Observation::GivenBack(who)) => (incident.state == Acked)
-            .then(|| changed(incident, Firing, Some(&format!("given back by {who}")), now_ms)),
+            .then(|| changed(incident, Firing, Some(&format!("{GIVEN_BACK}{who}")), now_ms)),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{MatchersError, parse_matcher};
 use crate::model::{Incident, Labels, MatchOp, Matcher};
 
 /// While an incident that fits `source` is active, those that fit `target` and agree with it on the `equal`
-/// labels are not told to anybody. An absent label is equal to an absent one.
+/// labels are not told to anybody. An absent label is equal to an absent or empty one.
 #[derive(Debug, Clone)]
 pub struct InhibitRule {
     source: Vec<Matcher>,
@@ -121,12 +121,13 @@ impl InhibitRule {
 
     fn silences(&self, source: &Labels, target: &Labels) -> bool {
         let fits = |matchers: &[Matcher], labels: &Labels| matchers.iter().all(|m| m.matches(labels));
+        let value = |labels: &Labels, name: &str| labels.get(name).unwrap_or_default().to_owned();
         // As in Alertmanager: what fits both sides is not silenced by its like, else two would silence
         // each other.
         fits(&self.source, source)
             && fits(&self.target, target)
             && !(fits(&self.source, target) && fits(&self.target, source))
-            && self.equal.iter().all(|name| source.get(name) == target.get(name))
+            && self.equal.iter().all(|name| value(source, name) == value(target, name))
     }
 }
 

@@ -51,6 +51,13 @@ impl Silence {
         self.matchers.iter().map(|text| parse_matcher(text)).collect()
     }
 
+    /// The matchers of one label; none for a silence that does not check out.
+    pub fn of_label(&self, name: &str) -> Vec<Matcher> {
+        let mut matchers = self.parsed().unwrap_or_default();
+        matchers.retain(|matcher| matcher.name == name);
+        matchers
+    }
+
     /// Whether it is in effect.
     pub fn is_active(&self, now_ms: i64) -> bool {
         self.starts_ms <= now_ms && now_ms < self.ends_ms

@@ -59,7 +59,7 @@ mod tests {
             match said {
                 None => assert!(warnings.is_empty(), "{route}: {warnings:?}"),
                 Some(said) => {
-                    assert!(warnings.len() == 1 && warnings[0].contains(said), "{route}: {warnings:?}")
+                    assert!(warnings.len() == 1 && warnings[0].contains(said), "{route}: {warnings:?}");
                 }
             }
         }

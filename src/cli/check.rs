@@ -1,16 +1,20 @@
-//! `check`: one live reading, one line, a Nagios exit code.
+//! `check`: one live reading, whether somebody watches, one line, a Nagios exit code.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::connection::Connect;
-use super::{Global, Stop, output};
+use super::{Global, Stop, open_to_read, output};
 use crate::config::{Config, Overrides};
-use crate::model::{Reading, ReadingRow};
+use crate::model::unit::human_span;
+use crate::model::{ClusterName, Reading, ReadingRow};
 use crate::probe::Parts;
 use crate::report::{ClusterInput, Input, State, Verdict, verdict};
 use crate::run::clock::Clock;
+use crate::store::readings;
+use crate::watch::FRESH_MS;
 
 #[derive(Debug, Args)]
 pub struct Check {
@@ -20,9 +24,16 @@ pub struct Check {
     /// Database size against the quota: critical above this percentage
     #[arg(long, value_name = "PERCENT", default_value_t = 90.0)]
     critical: f64,
+    /// Only ask etcd: do not look whether the configured store still gets readings
+    #[arg(long)]
+    live: bool,
     #[command(flatten)]
     connect: Connect,
 }
+
+const HOUR_MS: i64 = 3_600_000;
+/// How far back a history that ended is looked for.
+const REACH_MS: i64 = 35 * 24 * HOUR_MS;
 
 /// The exit codes of the Nagios plugin convention, in order of badness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +76,7 @@ impl Check {
         };
         let mut lines = Vec::new();
         let mut worst = Nagios::Ok;
+        let silent = self.silent(global, &config).await;
         for cluster in &config.clusters {
             let (state, line) = match cluster.prober(&config.scrape, &Default::default()) {
                 Ok(prober) => {
@@ -73,11 +85,41 @@ impl Check {
                 }
                 Err(error) => (Nagios::Unknown, error.to_string()),
             };
+            let of_it = silent.iter().find(|(name, _)| *name == cluster.config.name);
+            let (state, line) = match of_it {
+                Some((_, why)) => (state.max(Nagios::Unknown), say(&line, why)),
+                None => (state, line),
+            };
             worst = worst.max(state);
             lines.push(line);
         }
         output::line(format_args!("ETCD {} - {}", worst.word(), lines.join("; ")));
         Ok(ExitCode::from(worst as u8))
+    }
+
+    /// The clusters whose history in the configured store has ended, with why: somebody believes that they are
+    /// watched, and nobody would be told. One that was never watched is none of them.
+    async fn silent(&self, global: &Global, config: &Config) -> Vec<(ClusterName, String)> {
+        if self.live || (global.config.is_none() && global.store.is_none()) {
+            return Vec::new();
+        }
+        let names = || config.clusters.iter().map(|cluster| cluster.config.name.clone());
+        let now_ms = Clock::System.now_ms();
+        match newest_readings(config, now_ms).await {
+            Err(error) => {
+                let why = format!("the store cannot be read: {}", crate::model::chain(error.as_ref()));
+                names().map(|name| (name, why.clone())).collect()
+            }
+            Ok(newest) => {
+                let limit_ms = config.expected_interval_ms().saturating_mul(3).max(FRESH_MS);
+                let silent = names().filter_map(|name| {
+                    let age_ms = now_ms.saturating_sub(*newest.get(&name)?);
+                    let why = format!("nothing was recorded for {}: no watch runs", human_span(age_ms));
+                    (age_ms > limit_ms).then_some((name, why))
+                });
+                silent.collect()
+            }
+        }
     }
 
     fn judge(&self, config: &Config, reading: &Reading) -> (Nagios, String) {
@@ -123,6 +165,29 @@ impl Check {
         let said =
             if verdict.state == State::Healthy { String::new() } else { format!(" {}", verdict.headline) };
         format!("{}: {up}/{all} members, leader {leader}{percent}.{said} | {performance}", reading.cluster)
+    }
+}
+
+/// When each cluster was read last, as far as the store knows.
+async fn newest_readings(config: &Config, now_ms: i64) -> anyhow::Result<BTreeMap<ClusterName, i64>> {
+    let store = open_to_read(config).await?;
+    let mut newest = BTreeMap::new();
+    // Far back only where there is nothing new.
+    for reach_ms in [HOUR_MS, REACH_MS] {
+        let rows = readings::latest(&store, now_ms - reach_ms, now_ms + HOUR_MS).await?;
+        newest = rows.into_iter().map(|row| (row.cluster, row.ts_ms)).collect();
+        if config.clusters.iter().all(|cluster| newest.contains_key(&cluster.config.name)) {
+            break;
+        }
+    }
+    Ok(newest)
+}
+
+/// A cluster's line with words before the performance data.
+fn say(line: &str, why: &str) -> String {
+    match line.split_once(" | ") {
+        Some((text, performance)) => format!("{text} {why} | {performance}"),
+        None => format!("{line} {why}"),
     }
 }
 

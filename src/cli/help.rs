@@ -50,7 +50,8 @@ Examples:
   etcd-monitor check --endpoints https://10.0.0.1:2379 --cacert ca.crt --cert client.crt --key client.key \\
     --warning 70 --critical 85
 
-Prints `ETCD <STATE> - <text> | <performance data>` and stores nothing.
+Prints `ETCD <STATE> - <text> | <performance data>` and stores nothing. With a configuration it also says UNKNOWN
+for a cluster of which nothing was recorded for 3 minutes: nobody watches it any more.
 
 Exit codes, as a Nagios plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (also: wrong usage or configuration).
 

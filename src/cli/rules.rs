@@ -12,14 +12,15 @@ use crate::rules::unit_test::{self, UnitTestFile};
 use crate::rules::{self, RuleFileError, RuleGroup};
 use crate::run::exit_code::Exit;
 
-/// The name that stands for the shipped pack where a rule file is asked for.
+/// The names that stand for the shipped packs where a rule file is asked for.
 const DEFAULT_PACK: &str = "default";
+const MIXIN_PACK: &str = "mixin";
 
 #[derive(Debug, Subcommand)]
 pub enum RulesCommand {
     /// Run unit tests of rules, files in the format of `promtool test rules`
     Test(Files),
-    /// Check rule files; `default` is the shipped pack
+    /// Check rule files; `default` and `mixin` are the shipped packs
     Check(Files),
     /// List the rules in effect: the shipped ones and those of the configured files
     List(list::List),
@@ -95,11 +96,16 @@ fn read(path: &Path) -> Result<String, Vec<String>> {
         .map_err(|error| vec![format!("    {} cannot be read: {error}", path.display())])
 }
 
-/// The rules of a file; of the shipped pack where its name stands and no such file is there.
+/// The rules of a file; of a shipped pack where its name stands and no such file is there.
 fn groups_of(path: &Path) -> Result<Vec<RuleGroup>, Vec<String>> {
-    let is_pack = path.file_name().is_some_and(|name| name == DEFAULT_PACK) && !path.exists();
-    let groups =
-        if is_pack { rules::default_pack() } else { rules::parse(&path.display().to_string(), &read(path)?) };
+    let name = path.file_name().filter(|_| !path.exists());
+    let groups = if name.is_some_and(|name| name == DEFAULT_PACK) {
+        rules::default_pack()
+    } else if name.is_some_and(|name| name == MIXIN_PACK) {
+        rules::mixin_pack()
+    } else {
+        rules::parse(&path.display().to_string(), &read(path)?)
+    };
     groups.map_err(|errors| shown(&errors))
 }
 

@@ -19,6 +19,8 @@ pub struct RulesConfig {
     pub default_pack: bool,
     /// Whether this hour is compared with the same hour of the last seven days.
     pub baseline: bool,
+    /// Whether the rules of etcd's own mixin are evaluated, too.
+    pub mixin_pack: bool,
     /// Shipped alerts that are switched off, by name.
     pub disable: Vec<String>,
     /// Rule files in Prometheus' format; relative paths are relative to the configuration file.
@@ -35,6 +37,7 @@ impl Default for RulesConfig {
         Self {
             default_pack: true,
             baseline: false,
+            mixin_pack: false,
             disable: Vec::new(),
             files: Vec::new(),
             external_labels: BTreeMap::new(),
@@ -139,6 +142,9 @@ fn packs(config: &RulesConfig) -> Vec<Pack> {
     }
     if config.baseline {
         packs.push(("baseline", rules::baseline::groups()));
+    }
+    if config.mixin_pack {
+        packs.push(("mixin", rules::mixin_pack()));
     }
     packs
 }

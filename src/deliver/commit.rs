@@ -6,8 +6,9 @@ use super::unsaved::{Found, Transition};
 use super::{DeliverError, Deliverer, lock};
 use crate::alert::group::Quiet;
 use crate::alert::{Group, Observation, event_of, group, incident};
-use crate::model::{Event, Finding, Incident};
+use crate::model::{Event, Finding, Incident, chain};
 use crate::rules::{Absence, Completeness, Evaluation, RuleGroup, Scope, absence};
+use crate::store::events;
 use crate::store::key::{Prefix, SequenceKey};
 use crate::store::sequence::{self, Appended};
 
@@ -120,6 +121,13 @@ impl Deliverer {
             Person::GivesBack => Observation::GivenBack(who.to_owned()),
         };
         self.observe(&incident.fingerprint, &known, now_ms, &mut committed, observed).await;
+        let events: Vec<Event> = committed.transitions.iter().filter_map(event_of).collect();
+        // The incident itself says who has it; the history can do without.
+        if !events.is_empty()
+            && let Err(error) = events::write(&self.store, &self.writer, now_ms, &events).await
+        {
+            tracing::warn!(error = chain(&error), "what somebody did with an incident is not in the history");
+        }
         match committed.errors.pop() {
             Some(error) => Err(error),
             None => Ok(Some(committed.transitions.pop().unwrap_or_else(|| incident.clone()))),

@@ -2,7 +2,9 @@
 
 use super::commit::store_error;
 use super::{DeliverError, Deliverer, lock};
-use crate::alert::{Silence, Silences};
+use crate::alert::{Silence, Silences, events_of_silence};
+use crate::model::{ClusterName, Event};
+use crate::store::events;
 use crate::store::key::{Prefix, SequenceKey};
 use crate::store::sequence::{self, Appended};
 use crate::store::{Store, Writer};
@@ -59,7 +61,41 @@ pub async fn expire_silence(
     Err(DeliverError::SilenceContended { id: id.to_owned() })
 }
 
+/// How far back beginnings and ends are looked for that are not in the history yet, ms: a host may have been away.
+const LOOK_BACK_MS: i64 = 3_600_000;
+
 impl Deliverer {
+    /// Writes the beginnings and ends of silences and maintenance windows into the history; returns what is new
+    /// there. `clusters` are the configured ones.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub async fn record_silences(
+        &self,
+        clusters: &[ClusterName],
+        now_ms: i64,
+    ) -> Result<Vec<Event>, DeliverError> {
+        let from_ms = now_ms.saturating_sub(LOOK_BACK_MS);
+        let mut silences = read_silences(&self.store).await?;
+        silences.extend(self.standing.at(now_ms).0);
+        let mut happened: Vec<Event> = silences
+            .iter()
+            .flat_map(|silence| events_of_silence(silence, clusters, from_ms, now_ms))
+            .collect();
+        if happened.is_empty() {
+            return Ok(happened);
+        }
+        let filter = events::Filter { start_ms: from_ms, end_ms: now_ms + 1, ..events::Filter::default() };
+        let failed = |what| move |source| store_error(what, "the events", source);
+        let there = events::query(&self.store, &filter).await.map_err(failed("read"))?;
+        happened.retain(|event| there.iter().all(|known| known.id != event.id));
+        if !happened.is_empty() {
+            let written = events::write(&self.store, &self.writer, now_ms, &happened).await;
+            written.map_err(failed("write"))?;
+        }
+        Ok(happened)
+    }
+
     /// The silences; as last read where they cannot be read now. They end by their own time, so outdated
     /// ones silence nothing for ever.
     pub(super) async fn silences(&self, now_ms: i64, errors: &mut Vec<DeliverError>) -> Silences {

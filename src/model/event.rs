@@ -55,10 +55,16 @@ pub enum EventKind {
     VersionChanged,
     AlertFiring,
     AlertResolved,
+    AlertAcknowledged,
+    AlertGivenBack,
+    SilenceStarted,
+    SilenceEnded,
+    MaintenanceStarted,
+    MaintenanceEnded,
 }
 
 impl EventKind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 16] = [
         Self::LeaderChanged,
         Self::MemberAdded,
         Self::MemberRemoved,
@@ -69,6 +75,12 @@ impl EventKind {
         Self::VersionChanged,
         Self::AlertFiring,
         Self::AlertResolved,
+        Self::AlertAcknowledged,
+        Self::AlertGivenBack,
+        Self::SilenceStarted,
+        Self::SilenceEnded,
+        Self::MaintenanceStarted,
+        Self::MaintenanceEnded,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -83,6 +95,12 @@ impl EventKind {
             Self::VersionChanged => "version-changed",
             Self::AlertFiring => "alert-firing",
             Self::AlertResolved => "alert-resolved",
+            Self::AlertAcknowledged => "alert-acknowledged",
+            Self::AlertGivenBack => "alert-given-back",
+            Self::SilenceStarted => "silence-started",
+            Self::SilenceEnded => "silence-ended",
+            Self::MaintenanceStarted => "maintenance-started",
+            Self::MaintenanceEnded => "maintenance-ended",
         }
     }
 

@@ -25,6 +25,7 @@ pub(crate) struct Facts<'a> {
     /// Sorted by display name: a member keeps its colour on all charts.
     pub(crate) rows: Vec<&'a ReadingRow>,
     pub(crate) now_ms: i64,
+    made_ms: i64,
     pub(crate) interval_ms: i64,
     /// Voting members that answered, and voting members in all.
     pub(crate) voters_up: usize,
@@ -67,6 +68,7 @@ impl<'a> Facts<'a> {
             redact: config.redact_addresses,
             rows,
             now_ms: report.data_through_ms,
+            made_ms: report.made_ms.max(report.data_through_ms),
             interval_ms: report.expected_interval_ms.max(1),
             voters_up,
             voters,
@@ -127,8 +129,10 @@ impl<'a> Facts<'a> {
         self.rows.iter().map(|row| row.ts_ms).max()
     }
 
+    /// Whether nobody has read it for too long, counted from when the page is made: data that ended for all
+    /// clusters at once are as old.
     pub(crate) fn is_stale(&self) -> bool {
-        self.read_ms().is_some_and(|ts| self.now_ms - ts > STALE_INTERVALS * self.interval_ms)
+        self.read_ms().is_some_and(|ts| self.made_ms - ts > STALE_INTERVALS * self.interval_ms)
     }
 
     /// The series of a panel.

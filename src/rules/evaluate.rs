@@ -123,18 +123,13 @@ fn say_cut(group: &RuleGroup, cut: &Cut, at_ms: i64, previous: &EvalState, evalu
         group: group.name.clone(),
         alert: rule.clone(),
         labels: labels.clone(),
-        annotations: [
-            ("summary".to_owned(), summary),
-            ("description".to_owned(), description),
-            ("runbook".to_owned(), format!("docs/runbooks/{SERIES_LIMIT_ALERT}.md")),
-        ]
-        .into(),
+        annotations: [("summary".to_owned(), summary), ("description".to_owned(), description)].into(),
         value,
         state: FindingState::Firing,
         active_since_ms: since_ms,
     });
     let series = labels.clone();
-    let active = Active { rule, series, since_ms, gone_since_ms: None, value, fired: true };
+    let active = Active { rule, series, since_ms, value, fired: true, gone_since_ms: None };
     evaluation.state.active.insert(labels.fingerprint(), active);
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::model::{ClusterName, Reading};
+use crate::model::{ClusterName, Reading, ReadingRow};
 
 /// When each part last did all of its work, ms since the epoch.
 #[derive(Default)]
@@ -74,6 +74,19 @@ impl Freshness {
             None
         }
     }
+}
+
+/// A reading in the store is fresh this long, ms: `collect` makes one every minute, and two may be missing.
+pub const FRESH_MS: i64 = 180_000;
+
+/// The clusters of which these readings, the newest of each, do not show a quorum that answers.
+pub fn blind<'a>(clusters: impl Iterator<Item = &'a ClusterName>, rows: &[ReadingRow]) -> Vec<ClusterName> {
+    let seen = |cluster: &ClusterName| {
+        let of_it = rows.iter().filter(|row| row.cluster == *cluster);
+        let voters: Vec<&ReadingRow> = of_it.filter(|row| row.is_learner != Some(true)).collect();
+        voters.iter().filter(|row| row.reachable).count() > voters.len() / 2
+    };
+    clusters.filter(|cluster| !seen(cluster)).cloned().collect()
 }
 
 #[cfg(test)]

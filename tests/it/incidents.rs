@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Output;
 
 use etcd_monitor::model::{Incident, IncidentState, Labels, Severity};
+use etcd_monitor::store::events;
 use etcd_monitor::store::key::SequenceKey;
 use etcd_monitor::store::sequence::{self, Appended};
 use etcd_monitor::store::{Store, StoreConfig, Writer};
@@ -214,4 +215,49 @@ async fn a_file_and_a_window_silence_while_they_say_so() {
     let bad = stderr(&program::output(&["--config", &config, "alerts"]));
     assert!(bad.contains("c.toml:10: alert.maintenance[0]: there is no cluster \"c\""), "{bad}");
     assert!(bad.contains("c.toml:13: alert.maintenance[1]: needs intervals, or starts and ends"), "{bad}");
+}
+
+#[tokio::test]
+async fn what_people_do_is_in_the_history_once() {
+    let folder = store_with_incidents().await;
+    let id = alerts(folder.path(), &[])[0]["id"].as_str().expect("an id").to_owned();
+    done(folder.path(), &["ack", &id, "--author", "ann", "--comment", "on it"]);
+    done(folder.path(), &["unack", &id, "--author", "ann"]);
+    done(
+        folder.path(),
+        &["maintenance", "start", "a", "--for", "1h", "--author", "bob", "--comment", "swap"],
+    );
+    let config = configured(folder.path(), "");
+    let deliver = || {
+        let result = program::output(&["--config", &config, "run", "deliver"]);
+        assert_eq!(result.status.code(), Some(0), "{}", stderr(&result));
+    };
+    deliver();
+    deliver();
+    done(folder.path(), &["maintenance", "end", "a"]);
+    deliver();
+    let config = StoreConfig { url: folder.path().display().to_string(), ..StoreConfig::default() };
+    let store = Store::open(&config, &|_| None).await.expect("opens");
+    let all = events::Filter { end_ms: i64::MAX, ..events::Filter::default() };
+    let mut happened = events::query(&store, &all).await.expect("reads");
+    happened.sort_by_key(|event| event.ts_ms);
+    let said: Vec<(&str, &str, &str)> = happened
+        .iter()
+        .map(|e| {
+            (
+                e.kind.as_str(),
+                e.actor.as_deref().unwrap_or("-"),
+                e.text.split(" until ").next().unwrap_or_default(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("alert-acknowledged", "ann", "TestAlert: acknowledged by ann: on it"),
+            ("alert-given-back", "ann", "TestAlert: given back by ann"),
+            ("maintenance-started", "bob", "Maintenance"),
+            ("maintenance-ended", "bob", "Maintenance is over (swap)"),
+        ]
+    );
 }

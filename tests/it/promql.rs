@@ -3,7 +3,7 @@
 mod compare;
 mod grammar;
 mod mutation;
-mod queries;
+pub mod queries;
 mod series;
 
 use etcd_monitor::promql::{EvalRange, Function};

@@ -68,7 +68,7 @@ fn the_shipped_packs_pass_their_tests_here_and_with_promtool() {
         assert!(theirs.0, "promtool: {}", theirs.1);
         assert!(ours.0, "ours: {}", ours.1);
     }
-    assert!(assertions >= 250, "only {assertions} assertions");
+    assert!(assertions >= 400, "only {assertions} assertions");
     for file in files("src/rules/packs") {
         let (theirs, ours) = verdicts("check", &file);
         assert!(theirs.0 && ours.0, "{}\n{}", theirs.1, ours.1);
@@ -78,13 +78,16 @@ fn the_shipped_packs_pass_their_tests_here_and_with_promtool() {
 /// The tests name what fires by anchors: `&<alert>-<severity>` where it is seen first.
 #[test]
 fn every_shipped_alert_is_seen_firing_and_silent() {
-    let listed = output(&["rules", "list", "--json"]);
+    let folder = tempfile::tempdir().expect("folder");
+    let config = folder.path().join("etcd-monitor.toml");
+    std::fs::write(&config, "[rules]\nmixin-pack = true\n").expect("written");
+    let listed = output(&["--config", config.to_str().expect("UTF-8"), "rules", "list", "--json"]);
     let rows: Vec<serde_json::Value> = serde_json::from_str(&stdout(&listed)).expect("JSON");
     let tests: String = files("src/rules/packs/tests")
         .iter()
         .map(|file| std::fs::read_to_string(file).expect("readable"))
         .collect();
-    assert!(rows.len() >= 47, "{rows:?}");
+    assert!(rows.len() == 47 + 18, "{rows:?}");
     for row in rows {
         let (name, severity) =
             (row["name"].as_str().expect("name"), row["severity"].as_str().expect("severity"));
@@ -106,7 +109,8 @@ fn present(version: &str) -> BTreeSet<String> {
 }
 
 fn shipped() -> Vec<Rule> {
-    rules::default_pack().expect("valid").into_iter().flat_map(|group| group.rules).collect()
+    let packs = [rules::default_pack().expect("valid"), rules::mixin_pack().expect("valid")].concat();
+    packs.into_iter().flat_map(|group| group.rules).collect()
 }
 
 #[test]
@@ -126,11 +130,10 @@ fn each_version_hears_all_rules_but_those_that_say_what_they_lack() {
         for rule in shipped() {
             let why = rules::speechless(&rule, &present).map(|why| why.to_string()).unwrap_or_default();
             for part in why.split("; ").filter(|part| !part.is_empty()) {
-                assert!(
-                    elsewhere.iter().any(|known| part.contains(known)),
-                    "{version} {}: {part}",
-                    rule.name
-                );
+                // The mixin's own rule has no other source.
+                let is_mixins = rule.name == "etcdGRPCRequestsSlow" && part.contains("--metrics=extensive");
+                let is_known = is_mixins || elsewhere.iter().any(|known| part.contains(known));
+                assert!(is_known, "{version} {}: {part}", rule.name);
             }
         }
     }
@@ -156,6 +159,18 @@ fn every_metric_of_the_shipped_rules_is_known() {
             let is_known = everywhere.contains(&name) || catalogue().family(&name).is_some();
             assert!(is_known, "{}: {name} is neither exported everywhere nor in the catalogue", rule.name);
         }
+    }
+}
+
+/// The pack says what etcd's own mixin says; `crate::promql` holds the mixin's expressions to a real Prometheus.
+#[test]
+fn the_mixin_pack_has_the_mixins_expressions() {
+    let pack = rules::mixin_pack().expect("valid");
+    let rules = &pack.first().expect("a group").rules;
+    assert_eq!(rules.len(), 15);
+    for (rule, mixin) in rules.iter().zip(crate::promql::queries::mixin()) {
+        let mixin = etcd_monitor::promql::parse(&mixin).expect("valid");
+        assert_eq!(rule.expr.to_string(), mixin.to_string(), "{}", rule.name);
     }
 }
 

@@ -1,3 +1,5 @@
+mod timers;
+
 use proptest::prelude::*;
 
 use super::super::incident::{self, Observation, tests::finding};

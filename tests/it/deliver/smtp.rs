@@ -116,6 +116,50 @@ async fn a_story_is_one_thread_of_readable_mails() {
     assert!(mails[1].contains("cluster prod-eu-1 removed"), "{}", mails[1]);
 }
 
+/// A mail without what differs from run to run.
+fn stable(mail: &str) -> String {
+    let boundary =
+        mail.split("boundary=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+    assert!(!boundary.is_empty(), "{mail}");
+    // The key ends with the writer and the group's number, the thread with its hash.
+    let kept = |line: &&str| !["Date: ", "X-Peer: ", "Received: "].iter().any(|name| line.starts_with(name));
+    let text = mail.lines().filter(kept).collect::<Vec<_>>().join("\n");
+    text.replace(boundary, "BOUNDARY")
+}
+
+#[tokio::test]
+async fn what_a_mail_looks_like() {
+    let server = MailServer::start(&[]).await;
+    let story = Story::new(server.config());
+    let labels = |instance: &'static str, severity: &'static str| {
+        [
+            ("alertname", "EtcdMemberDown"),
+            ("cluster", "prod-eu-1"),
+            ("instance", instance),
+            ("severity", severity),
+        ]
+    };
+    let mut warning = Story::finding(&labels("10.0.0.2:2379", "warning"), "member 10.0.0.2:2379 is slow");
+    warning
+        .annotations
+        .insert("runbook_url".to_owned(), "https://runbooks.example.com/EtcdMemberDown".to_owned());
+    let critical = Story::finding(&labels("10.0.0.1:2379", "critical"), "member 10.0.0.1:2379 is <down>");
+    story.find(vec![critical.clone(), warning], START_MS).await;
+    story.find(vec![critical], START_MS + 120_000).await;
+    story.removed(START_MS + 240_000).await;
+    let mails = server.accepted();
+    // To look at: `chromium --headless --screenshot=mail.png --window-size=700,900 mail.html`.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/mail");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    for (n, mail) in mails.iter().enumerate() {
+        let html = mail.find("<!doctype html>").and_then(|at| mail.get(at..)).expect("an HTML part");
+        let html = html.split("</html>").next().expect("an end");
+        std::fs::write(folder.join(format!("{n}.html")), html).expect("written");
+    }
+    let text: Vec<String> = mails.iter().map(|mail| stable(mail)).collect();
+    insta::assert_snapshot!("mails", text.join("\n======\n"));
+}
+
 #[tokio::test]
 async fn mail_goes_out_under_every_protection() {
     for security in ["starttls", "tls", "none"] {

@@ -45,9 +45,14 @@ const THRESHOLDS: [&str; 12] = [
 /// Corners of the language, one query a line, many of them wrong.
 const CORNERS: &str = include_str!("corners.promql");
 
+/// The mixin's, in its order; those of earlier versions last.
+pub fn mixin() -> impl Iterator<Item = String> {
+    MIXIN.iter().map(|query| query.replace("SEL", SEL))
+}
+
 /// All of them, each once.
 pub fn all() -> impl Iterator<Item = String> {
-    let mixin = MIXIN.iter().map(|query| query.replace("SEL", SEL));
+    let mixin = mixin();
     let thresholds = THRESHOLDS.iter().map(|query| (*query).to_owned());
     mixin.chain(thresholds).chain(CORNERS.trim().lines().map(str::to_owned))
 }
