@@ -123,12 +123,7 @@ fn say_cut(group: &RuleGroup, cut: &Cut, at_ms: i64, previous: &EvalState, evalu
         group: group.name.clone(),
         alert: rule.clone(),
         labels: labels.clone(),
-        annotations: [
-            ("summary".to_owned(), summary),
-            ("description".to_owned(), description),
-            ("runbook".to_owned(), format!("docs/runbooks/{SERIES_LIMIT_ALERT}.md")),
-        ]
-        .into(),
+        annotations: [("summary".to_owned(), summary), ("description".to_owned(), description)].into(),
         value,
         state: FindingState::Firing,
         active_since_ms: since_ms,

@@ -126,9 +126,10 @@ fn one_problem(rules: &[&Rule], own: &OverrideConfig, fleet: &Fleet) -> Result<(
     let alerts: Vec<&Rule> = rules.iter().copied().filter(|rule| rule.is_alert()).collect();
     let named: Vec<&Rule> = alerts.iter().copied().filter(|rule| rule.name == own.alert).collect();
     if named.is_empty() {
-        let names: BTreeSet<&str> = alerts.iter().map(|rule| rule.name.as_str()).collect();
-        let known = names.into_iter().collect::<Vec<_>>().join(", ");
-        return Err(("alert", format!("there is no shipped alert {:?}; there are {known}", own.alert)));
+        let near = nearest(&own.alert, alerts.iter().map(|rule| rule.name.as_str()));
+        let meant = near.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default();
+        let say = format!("there is no shipped alert {:?}{meant}; `rules list` shows all", own.alert);
+        return Err(("alert", say));
     }
     let severities = named.iter().map(|rule| rule.severity()).collect::<Vec<_>>().join(", ");
     let aimed: Vec<&Rule> = named.into_iter().filter(|rule| own.names(rule)).collect();
@@ -169,6 +170,29 @@ fn one_problem(rules: &[&Rule], own: &OverrideConfig, fleet: &Fleet) -> Result<(
         return Err(("set-severity", say));
     }
     Ok(())
+}
+
+/// The name that is fewest letters away, unless it is another word.
+fn nearest<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, name) = names.map(|name| (letters_apart(written, name), name)).min()?;
+    (distance <= written.chars().count() / 3).then_some(name)
+}
+
+/// How many letters must be put in, taken out or changed (Levenshtein's distance).
+fn letters_apart(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (line, a) in from.chars().enumerate() {
+        let mut above_left = line;
+        let mut left = line + 1;
+        let mut next = vec![left];
+        for (b, above) in to.chars().zip(row.iter().skip(1)) {
+            left = (above + 1).min(left + 1).min(above_left + usize::from(a != b));
+            above_left = *above;
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
 }
 
 /// The rule's settings at one place.

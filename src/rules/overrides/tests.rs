@@ -132,7 +132,8 @@ fn what_no_literal_says_is_added_and_the_severity_moves() {
 #[test]
 fn a_bad_override_is_refused_in_one_sentence() {
     for (body, key, says) in [
-        ("alert = 'Slwo'\nenabled = false", "alert", "there are Down, Slow"),
+        ("alert = 'Slo'\nenabled = false", "alert", "did you mean Slow?"),
+        ("alert = 'Nothing'\nenabled = false", "alert", "shipped alert \"Nothing\"; `rules list`"),
         ("alert = 'Slow'\nseverity = 'info'\nfor = '1m'", "severity", "it has warning, critical"),
         ("alert = 'Slow'\ncluster = 'b'\nfor = '1m'", "cluster", "there are dev-a, dev-b, prod"),
         ("alert = 'Slow'\nthreshold = '1s'", "severity", "say which"),
@@ -146,6 +147,13 @@ fn a_bad_override_is_refused_in_one_sentence() {
         let [error] = errors.as_slice() else { panic!("{body}: {errors:?}") };
         assert!(error.key == key && error.message.contains(says), "{body}: {error:?}");
         assert_eq!(error.line, Some(1));
+    }
+}
+
+#[test]
+fn letters_are_counted() {
+    for (from, to, apart) in [("", "", 0), ("a", "", 1), ("kitten", "sitting", 3), ("Slwo", "Slow", 2)] {
+        assert_eq!(letters_apart(from, to), apart, "{from} {to}");
     }
 }
 
