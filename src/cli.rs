@@ -198,7 +198,7 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Serve(serve) => serve.execute(&global).await,
             Command::Store(store) => store.execute(&global).await,
             Command::Alert(alert) => alert.execute(&global).await,
-            Command::Rules(rules) => rules.execute(&global),
+            Command::Rules(rules) => rules.execute(&global).await,
             Command::Slo(slo) => slo.execute(&global).await,
             Command::Config(config) => config.execute(&global),
             Command::Completions(completions) => completions.execute(),

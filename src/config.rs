@@ -154,11 +154,11 @@ impl Config {
     }
 
     /// A survey of `subjects` over `store`.
-    pub fn survey<'a>(&self, store: &'a Store, subjects: &'a [Subject]) -> Survey<'a> {
+    pub fn survey<'a>(&'a self, store: &'a Store, subjects: &'a [Subject]) -> Survey<'a> {
         Survey {
             store,
             clusters: subjects,
-            rules_total: self.rules_total(),
+            rules: &self.rules,
             expected_interval_ms: self.expected_interval_ms(),
             options: EvalOptions { max_samples: self.query.max_samples, ..EvalOptions::default() },
             standing: Arc::clone(&self.silences) as _,

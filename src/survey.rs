@@ -9,9 +9,10 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::alert::{Silence, SilenceSource, Silences};
-use crate::model::{ClusterName, Incident, ReadingRow, Series};
+use crate::model::{ClusterName, Incident, METRIC_NAME, MatchOp, Matcher, ReadingRow, Selection, Series};
 use crate::promql::{self, EvalOptions, EvalRange, Expr};
 use crate::report::{ClusterInput, Input, Panel, day_states, panels};
+use crate::rules::RuleBook;
 use crate::store::key::Prefix;
 use crate::store::{Store, StoreError, events, ledger, readings, samples, sequence};
 
@@ -26,6 +27,11 @@ const YOUNG_MS: i64 = 2 * 3_600_000;
 /// The oldest reading of two hours may be this much younger than they are: readings have pauses.
 const PAUSE_MS: i64 = 10 * 60_000;
 const CHART_STEPS: i64 = 288;
+
+/// A metric of etcd that was not scraped for so long is not there.
+const SCRAPED_REACH_MS: i64 = 5 * 60_000;
+/// And one of our own jobs.
+const WRITTEN_REACH_MS: i64 = 3 * 3_600_000;
 
 const DAYS: usize = 90;
 const DAY_MS: i64 = 86_400_000;
@@ -43,7 +49,7 @@ pub struct Subject {
 pub struct Survey<'a> {
     pub store: &'a Store,
     pub clusters: &'a [Subject],
-    pub rules_total: usize,
+    pub rules: &'a RuleBook,
     /// How often readings are expected, ms.
     pub expected_interval_ms: i64,
     pub options: EvalOptions,
@@ -148,7 +154,7 @@ impl Survey<'_> {
         let of_cluster = incidents.iter().filter(|i| i.cluster() == Some(subject.name.as_str()));
         let recent = of_cluster.filter(|i| i.state.is_active() || now_ms - i.changed_ms <= INCIDENT_REACH_MS);
         input.incidents = recent.cloned().collect();
-        input.rules_total = self.rules_total;
+        input.rules_total = self.rules.alerts_total();
         input
     }
 
@@ -185,10 +191,47 @@ impl Survey<'_> {
 
     async fn fill(&self, mut cluster: ClusterInput, through_ms: i64) -> Result<ClusterInput, SurveyError> {
         cluster.panels = self.panels(&cluster, through_ms).await?;
+        cluster.speechless = self.speechless(&cluster.name, through_ms).await?.unwrap_or_default();
         let panel = |id: &str| cluster.panels.get(id).map_or(&[][..], Vec::as_slice);
         let (quorum, members, checks) = (panel("day_quorum"), panel("day_members"), panel("day_checks"));
         cluster.days = day_states(quorum, members, checks, &cluster.incidents, through_ms, DAYS);
         Ok(cluster)
+    }
+
+    /// The alerts that cannot speak of a cluster, and why; `None` while nothing fresh of it is stored, for
+    /// then nobody knows what it has.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn speechless(
+        &self,
+        cluster: &ClusterName,
+        through_ms: i64,
+    ) -> Result<Option<Vec<(String, String)>>, SurveyError> {
+        let selection = |metrics: &str, reach_ms: i64| {
+            let matchers =
+                [("cluster", MatchOp::Equal, cluster.as_str()), (METRIC_NAME, MatchOp::Regex, metrics)];
+            let matchers =
+                matchers.into_iter().filter_map(|(name, op, value)| Matcher::new(name, op, value).ok());
+            Selection {
+                matchers: matchers.collect(),
+                start_ms: through_ms - reach_ms,
+                end_ms: through_ms + self.expected_interval_ms,
+            }
+        };
+        // What jobs write comes once an hour at least.
+        let seen = [
+            selection(".+", SCRAPED_REACH_MS.max(3 * self.expected_interval_ms)),
+            selection("etcd_monitor_.+", WRITTEN_REACH_MS),
+        ];
+        let loaded = samples::load(self.store, &seen, self.options.max_samples).await?;
+        let present: BTreeSet<String> =
+            loaded.series.iter().map(|series| series.labels.metric_name().to_owned()).collect();
+        if present.is_empty() {
+            return Ok(None);
+        }
+        let found = self.rules.speechless(cluster.as_str(), &present).into_iter();
+        Ok(Some(found.map(|(alert, why)| (alert, why.to_string())).collect()))
     }
 
     async fn panels(

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
-use super::inhibit::{InhibitRule, inhibitor};
+use super::inhibit::Speakers;
 use super::route::{Level, Route};
 use super::silence::Silences;
 use crate::model::{Incident, IncidentState, Labels, Severity};
@@ -109,16 +109,15 @@ impl Group {
 const REMEMBER_MS: i64 = 7 * 86_400_000;
 
 /// What may keep an incident from being told.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Quiet<'a> {
-    pub inhibit: &'a [InhibitRule],
+    pub speakers: &'a Speakers<'a>,
     pub silences: &'a Silences,
 }
 
 /// The next state of a group, or `None` when nobody has to be told anything now.
 ///
-/// `members` are the newest states of the group's incidents, `all` those of every incident that may
-/// inhibit others. Told is each episode's beginning and each told episode's end, once; an incident that resolved
+/// `members` are the newest states of the group's incidents. Told is each episode's beginning and each told episode's end, once; an incident that resolved
 /// before it was told is never mentioned. Critical news does not wait for `group-wait` or `group-interval`.
 /// What is silenced is not told: its end neither, until the silence is over. What still fires when a silence
 /// ends is told again. While the route is muted everything waits. A level of escalation is told to its own
@@ -127,7 +126,6 @@ pub fn step<'a>(
     previous: Option<&Group>,
     route: &Route,
     members: &'a [&'a Incident],
-    all: &[&Incident],
     quiet: Quiet<'_>,
     now_ms: i64,
 ) -> Option<Group> {
@@ -137,9 +135,7 @@ pub fn step<'a>(
         incident.state.is_active() && told(incident).is_none_or(|told| told.episode < incident.episode)
     };
     let silenced = |incident: &Incident| quiet.silences.silencer(&incident.labels, now_ms).is_some();
-    let speaks = |incident: &Incident| {
-        !silenced(incident) && inhibitor(incident, all.iter().copied(), quiet.inhibit, now_ms).is_none()
-    };
+    let speaks = |incident: &Incident| !silenced(incident) && quiet.speakers.inhibitor(incident).is_none();
     let is_told = |incident: &Incident| {
         told(incident).is_some_and(|told| told.episode == incident.episode && told.resolved_ms.is_none())
     };

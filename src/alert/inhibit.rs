@@ -1,5 +1,7 @@
 //! Inhibition: what keeps silent because something worse says it already.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 
 use super::{MatchersError, parse_matcher};
@@ -130,7 +132,7 @@ impl InhibitRule {
     }
 
     /// Whether the incident is one that silences others.
-    pub fn may_speak(&self, incident: &Incident, now_ms: i64) -> bool {
+    fn may_speak(&self, incident: &Incident, now_ms: i64) -> bool {
         (incident.state.is_active() || now_ms < incident.changed_ms.saturating_add(self.linger_ms))
             && self.source.iter().all(|matcher| matcher.matches(&incident.labels))
     }
@@ -146,36 +148,55 @@ impl InhibitRule {
         self.target.iter().all(|matcher| matcher.matches(target))
     }
 
+    /// The values that source and target agree on; an absent label is an empty one.
+    fn equal_of<'a>(&self, labels: &'a Labels) -> Vec<&'a str> {
+        self.equal.iter().map(|name| labels.get(name).unwrap_or_default()).collect()
+    }
+
     fn silences(&self, source: &Labels, target: &Labels) -> bool {
         let fits = |matchers: &[Matcher], labels: &Labels| matchers.iter().all(|m| m.matches(labels));
-        let value = |labels: &Labels, name: &str| labels.get(name).unwrap_or_default().to_owned();
         // As in Alertmanager: what fits both sides is not silenced by its like, else two would silence
         // each other.
         fits(&self.source, source)
             && fits(&self.target, target)
             && !(fits(&self.source, target) && fits(&self.target, source))
-            && self.equal.iter().all(|name| value(source, name) == value(target, name))
+            && self.equal_of(source) == self.equal_of(target)
     }
 }
 
-/// The incident that speaks for `incident` at `now_ms`, if there is one.
-pub fn inhibitor<'a>(
-    incident: &Incident,
-    all: impl IntoIterator<Item = &'a Incident>,
-    rules: &[InhibitRule],
+/// The incidents that may silence others, found by what rule and target demand of them: in a storm there are
+/// thousands of both.
+pub struct Speakers<'a> {
     now_ms: i64,
-) -> Option<&'a Incident> {
-    // Most incidents are no rule's target; then the others, which may be thousands, are not looked at.
-    let rules: Vec<&InhibitRule> = rules.iter().filter(|rule| rule.may_silence(&incident.labels)).collect();
-    if rules.is_empty() {
-        return None;
+    rules: Vec<(&'a InhibitRule, HashMap<Vec<&'a str>, Vec<&'a Incident>>)>,
+}
+
+impl<'a> Speakers<'a> {
+    pub fn new(rules: &'a [InhibitRule], all: &[&'a Incident], now_ms: i64) -> Self {
+        let of_rule = |rule: &'a InhibitRule| {
+            let mut by_equal: HashMap<_, Vec<&Incident>> = HashMap::new();
+            for incident in all.iter().filter(|incident| rule.may_speak(incident, now_ms)) {
+                by_equal.entry(rule.equal_of(&incident.labels)).or_default().push(incident);
+            }
+            (rule, by_equal)
+        };
+        // Most rules have no source most of the time.
+        Self { now_ms, rules: rules.iter().map(of_rule).filter(|(_, found)| !found.is_empty()).collect() }
     }
-    all.into_iter().find(|other| {
-        other.fingerprint != incident.fingerprint
-            && rules.iter().any(|rule| {
-                rule.speaks(other, incident, now_ms) && rule.silences(&other.labels, &incident.labels)
-            })
-    })
+
+    /// The incident that speaks for `incident`, if there is one.
+    pub fn inhibitor(&self, incident: &Incident) -> Option<&'a Incident> {
+        self.rules.iter().filter(|(rule, _)| rule.may_silence(&incident.labels)).find_map(
+            |(rule, sources)| {
+                let sources = sources.get(&rule.equal_of(&incident.labels))?;
+                sources.iter().copied().find(|other| {
+                    other.fingerprint != incident.fingerprint
+                        && rule.speaks(other, incident, self.now_ms)
+                        && rule.silences(&other.labels, &incident.labels)
+                })
+            },
+        )
+    }
 }
 
 #[cfg(test)]
@@ -234,7 +255,7 @@ mod tests {
             ),
         ] {
             let rules = InhibitRule::shipped();
-            assert_eq!(inhibitor(&target, [&source], &rules, 1).is_some(), silent, "{name}");
+            assert_eq!(Speakers::new(&rules, &[&source], 1).inhibitor(&target).is_some(), silent, "{name}");
         }
     }
 

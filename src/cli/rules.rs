@@ -34,11 +34,11 @@ pub struct Files {
 }
 
 impl RulesCommand {
-    pub fn execute(&self, global: &Global) -> Result<ExitCode, Stop> {
+    pub async fn execute(&self, global: &Global) -> Result<ExitCode, Stop> {
         match self {
             Self::Test(files) => Ok(each(&files.files, "Unit Testing: ", test)),
             Self::Check(files) => Ok(each(&files.files, "Checking", check)),
-            Self::List(list) => list.execute(global),
+            Self::List(list) => list.execute(global).await,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::unsaved::{Found, Transition};
 use super::{DeliverError, Deliverer, lock};
 use crate::alert::group::Quiet;
-use crate::alert::{Group, Observation, event_of, group, incident};
+use crate::alert::{Group, Observation, Speakers, event_of, group, incident};
 use crate::model::{Event, Finding, Incident, chain};
 use crate::rules::{Absence, Completeness, Evaluation, RuleGroup, Scope, absence};
 use crate::store::events;
@@ -223,14 +223,9 @@ impl Deliverer {
         let known = self.known(errors).await;
         let all: Vec<&Incident> = known.values().map(|(_, incident)| incident).collect();
         let groups = self.groups(errors).await;
-        // Each incident that a rule may silence is held against these: of thousands the few that count.
-        let sources: Vec<&Incident> = all
-            .iter()
-            .copied()
-            .filter(|i| self.routes.inhibit.iter().any(|r| r.may_speak(i, now_ms)))
-            .collect();
         let silences = self.silences(now_ms, errors).await;
-        let quiet = Quiet { inhibit: &self.routes.inhibit, silences: &silences };
+        let speakers = Speakers::new(&self.routes.inhibit, &all, now_ms);
+        let quiet = Quiet { speakers: &speakers, silences: &silences };
         let mut members: BTreeMap<String, Vec<&Incident>> = BTreeMap::new();
         for incident in &all {
             for route in self.routes.of(&incident.labels) {
@@ -243,7 +238,7 @@ impl Deliverer {
                 self.routes.of(&first.labels).into_iter().find(|route| route.group_key(first) == key)
             });
             let Some(route) = route else { continue };
-            let step = group::step(previous, route, &members, &sources, quiet, now_ms);
+            let step = group::step(previous, route, &members, quiet, now_ms);
             if let Some(next) = step {
                 self.append_group(next, drops, errors).await;
             }

@@ -106,7 +106,9 @@ pub(crate) fn cluster(
             })
         })
         .collect();
-    let alerts = json!({ "rules_total": cluster.rules_total, "active": alerts });
+    let silent: Vec<_> =
+        cluster.speechless.iter().map(|(alert, why)| json!({ "alert": alert, "why": why })).collect();
+    let alerts = json!({ "rules_total": cluster.rules_total, "active": alerts, "cannot_speak": silent });
     shelf.put(site, &at("alerts"), "alerts/v1", &alerts)?;
     shelf.put(site, &at("bundles/overview.24h"), "bundle/v1", &bundle(&facts))
 }

@@ -58,6 +58,8 @@ pub struct ClusterInput {
     pub days: Vec<DayState>,
     /// How many alert rules are evaluated for this cluster.
     pub rules_total: usize,
+    /// Those of them that cannot speak of it, and why.
+    pub speechless: Vec<(String, String)>,
     /// How far back the charts reach, ms: a day, or less for a cluster that was not watched as long.
     pub chart_range_ms: i64,
     /// The step of the panels behind them, ms.
@@ -79,6 +81,7 @@ impl ClusterInput {
             panels: BTreeMap::new(),
             days: Vec::new(),
             rules_total: 0,
+            speechless: Vec::new(),
             chart_range_ms: Self::DAY_MS,
             chart_step_ms: 300_000,
         }

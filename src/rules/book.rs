@@ -1,9 +1,12 @@
 //! The rule book: every rule that configuration knows, what overrides make of it, and what is evaluated.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::overrides::{Fleet, Override, entry};
 use super::rule::{Reach, Rule, RuleGroup};
+use super::speechless::{Speechless, speechless};
 
 /// Every rule, switched off or not.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +74,19 @@ impl RuleBook {
             rules: chapter.on().cloned().collect(),
         });
         groups.filter(|group| !group.rules.is_empty()).collect()
+    }
+
+    /// The alerts that are on for `cluster` and cannot speak of it, with `present` being all metrics it has; each
+    /// with the reason, in the order of the book.
+    pub fn speechless(&self, cluster: &str, present: &BTreeSet<String>) -> Vec<(String, Speechless)> {
+        let on = self.chapters.iter().flat_map(Chapter::on);
+        let here = on.filter(|rule| rule.is_alert() && rule.clusters.has(cluster));
+        let mut found: Vec<(String, Speechless)> = Vec::new();
+        for rule in here {
+            let told = |why: Speechless| (rule.name.clone(), why);
+            found.extend(speechless(rule, present).map(told).filter(|told| !found.contains(told)));
+        }
+        found
     }
 
     /// How many alert rules are on somewhere; the variants of a rule count once.

@@ -81,8 +81,7 @@ fn listen(recorded: &Recorded, from: i64, minutes: i64, step_ms: i64) -> BTreeSe
             }
         }
     });
-    let heard = ear.0.lock().expect("no panic").clone();
-    heard
+    ear.0.lock().expect("no panic").clone()
 }
 
 /// What was heard of one story, held against what should have been.

@@ -23,13 +23,20 @@ fn resolved(incident: &Incident, at_ms: i64) -> Incident {
     incident::step(Some(incident), &Observation::Clear, at_ms).expect("resolves")
 }
 
-fn quiet<'a>(routes: &'a Routes, silences: &'a Silences) -> Quiet<'a> {
-    Quiet { inhibit: &routes.inhibit, silences }
+fn next(routes: &Routes, previous: Option<&Group>, members: &[&Incident], now_ms: i64) -> Option<Group> {
+    next_with(routes, &Silences::default(), previous, members, now_ms)
 }
 
-fn next(routes: &Routes, previous: Option<&Group>, members: &[&Incident], now_ms: i64) -> Option<Group> {
+fn next_with(
+    routes: &Routes,
+    silences: &Silences,
+    previous: Option<&Group>,
+    members: &[&Incident],
+    now_ms: i64,
+) -> Option<Group> {
     let route = routes.of(&members[0].labels)[0];
-    step(previous, route, members, members, quiet(routes, &Silences::default()), now_ms)
+    let speakers = Speakers::new(&routes.inhibit, members, now_ms);
+    step(previous, route, members, Quiet { speakers: &speakers, silences }, now_ms)
 }
 
 #[test]
@@ -121,8 +128,7 @@ fn a_silenced_incident_is_told_when_the_silence_is_over() {
         comment: String::new(),
     }]);
     let next = |previous: Option<&Group>, members: &[&Incident], now_ms: i64| {
-        let route = routes.of(&members[0].labels)[0];
-        step(previous, route, members, members, quiet(&routes, &silences), now_ms)
+        next_with(&routes, &silences, previous, members, now_ms)
     };
     let late = fired("m1", "critical", 2 * MINUTE_MS);
     assert!(next(None, &[&late], 9 * MINUTE_MS).is_none(), "silenced");

@@ -6,15 +6,17 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::super::{Global, Stop, output};
+use super::super::{Global, Stop, open_to_read, output};
 use crate::config::{Config, Overrides};
 use crate::model::unit::format_duration;
 use crate::rules::{self, Chapter, Listed, Overridden, Owner, Reach, RuleKind, Threshold};
+use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
 
 #[derive(Debug, Args)]
 pub struct List {
-    /// Show what is in effect for this cluster; without it, rules that differ between clusters have a row each
+    /// Show what is in effect for this cluster, and which rules cannot speak of it by what the store has; without
+    /// it, rules that differ between clusters have a row each
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
     /// Show the expressions, too
@@ -47,6 +49,9 @@ struct Row {
     /// `all`, `all but a, b` or the names.
     clusters: String,
     overridden: Vec<Overridden>,
+    /// With `--cluster`: why the rule cannot speak of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cannot_speak: Option<String>,
 }
 
 impl Row {
@@ -70,6 +75,7 @@ impl Row {
             owner,
             clusters: rule.clusters.to_string(),
             overridden: listed.overridden.clone(),
+            cannot_speak: None,
         }
     }
 
@@ -101,7 +107,7 @@ fn owner(config: &Config, chapter: &Chapter) -> Option<&'static str> {
 }
 
 impl List {
-    pub fn execute(&self, global: &Global) -> Result<ExitCode, Stop> {
+    pub async fn execute(&self, global: &Global) -> Result<ExitCode, Stop> {
         let config = global.load(Overrides::store_only())?;
         let known = |name: &str| config.clusters.iter().any(|cluster| cluster.config.name.as_str() == name);
         if let Some(name) = self.cluster.as_deref().filter(|name| !known(name)) {
@@ -121,10 +127,24 @@ impl List {
             });
             rows.extend(here.map(|listed| Row::of(chapter, listed, owner)));
         }
+        let speechless = match &self.cluster {
+            Some(name) => speechless(&config, name).await?,
+            None => Vec::new(),
+        };
+        for row in rows.iter_mut().filter(|row| row.state == "on") {
+            row.cannot_speak =
+                speechless.iter().find(|(alert, _)| *alert == row.name).map(|(_, why)| why.clone());
+        }
         if self.json {
             output::json(&rows)?;
-        } else {
-            self.print(rows);
+            return Ok(Exit::Ok.into());
+        }
+        self.print(rows);
+        if let (Some(name), false) = (&self.cluster, speechless.is_empty()) {
+            output::line(format_args!("\n{} cannot speak of {name}:", count(speechless.len())));
+            for (alert, why) in &speechless {
+                output::line(format_args!("  {alert}: {why}"));
+            }
         }
         Ok(Exit::Ok.into())
     }
@@ -155,6 +175,28 @@ impl List {
             cells
         };
         output::table(&header, rows.into_iter().map(cells).collect());
+    }
+}
+
+fn count(rules: usize) -> String {
+    if rules == 1 { "1 rule".to_owned() } else { format!("{rules} rules") }
+}
+
+/// The alerts that cannot speak of the cluster; none where the store cannot say, which is noted.
+async fn speechless(config: &Config, cluster: &str) -> Result<Vec<(String, String)>, Stop> {
+    let store = open_to_read(config).await?;
+    let now_ms = Clock::System.now_ms();
+    let subjects = config.subjects();
+    let Some(subject) = subjects.iter().find(|subject| subject.name.as_str() == cluster) else {
+        return Ok(Vec::new());
+    };
+    let survey = config.survey(&store, &subjects);
+    match survey.speechless(&subject.name, now_ms).await.map_err(anyhow::Error::from)? {
+        Some(found) => Ok(found),
+        None => {
+            output::note("the store has no fresh samples of it: which rules can speak is not known");
+            Ok(Vec::new())
+        }
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct ClusterPage {
     pub(crate) member_heads: Vec<&'static str>,
     pub(crate) alerts: Vec<Alert>,
     pub(crate) alerts_note: String,
+    /// Alert and reason.
+    pub(crate) speechless: Vec<(String, String)>,
     pub(crate) strip: Strip,
     pub(crate) charts: Vec<LineChart>,
     pub(crate) heatmap: Option<Heatmap>,
@@ -98,6 +100,7 @@ impl ClusterPage {
                     format!("{} active · {} watch this cluster", facts.active.len(), count(total, "rule"))
                 }
             },
+            speechless: cluster.speechless.clone(),
             strip: strip(&cluster.days, input.data_through_ms),
             charts: charts::charts(&facts),
             heatmap,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use etcd_monitor::alert::{AlertConfig, Routes, Silence, Silences, inhibitor};
+use etcd_monitor::alert::{AlertConfig, Routes, Silence, Silences, Speakers};
 use etcd_monitor::model::{Incident, IncidentState, Labels, MatchOp, Severity};
 use serde_json::{Value, json};
 
@@ -190,11 +190,9 @@ fn ours_of(rules: &str) -> (Vec<BTreeSet<String>>, BTreeSet<String>) {
     // Without those that are shipped.
     let shipped = Routes::new(&AlertConfig::default(), &[]).expect("valid").inhibit.len();
     let rules = Routes::new(&config, &[]).expect("valid").inhibit.split_off(shipped);
-    let inhibited: BTreeSet<String> = incidents
-        .iter()
-        .filter(|incident| inhibitor(incident, &incidents, &rules, START_MS).is_some())
-        .map(text)
-        .collect();
+    let speakers = Speakers::new(&rules, &incidents.iter().collect::<Vec<_>>(), START_MS);
+    let inhibited: BTreeSet<String> =
+        incidents.iter().filter(|incident| speakers.inhibitor(incident).is_some()).map(text).collect();
     let silenced: Vec<BTreeSet<String>> = SILENCES
         .iter()
         .map(|matchers| {

@@ -196,6 +196,27 @@ async fn outcomes(store: &Store) -> Vec<(String, String, Option<Receipt>)> {
     outcomes
 }
 
+/// Two processes sweep at once until every notification has a receipt; how often they had to.
+async fn sweep_until_told(store: &Store, one: &Deliverer, two: &Deliverer) -> usize {
+    // The next minute's sweep comes when this one is over: no waiting for claims to age.
+    let (mut now_ms, mut sweeps, mut undelivered) = (START_MS, 0, usize::MAX);
+    while undelivered > 0 {
+        assert!(sweeps < 30, "{undelivered} notifications are still not delivered");
+        let (first, second) = tokio::join!(one.sweep(now_ms), two.sweep(now_ms + 1_000));
+        assert!(
+            first.errors.is_empty() && second.errors.is_empty(),
+            "{:?} {:?}",
+            first.errors,
+            second.errors
+        );
+        // What the other was at is not left when it is done.
+        undelivered = outcomes(store).await.iter().filter(|(_, _, receipt)| receipt.is_none()).count();
+        now_ms += 120_000;
+        sweeps += 1;
+    }
+    sweeps
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_incidents_over_receivers_that_fail_three_times_in_ten() {
     let incidents = std::env::var("ETCD_MONITOR_SOAK_INCIDENTS")
@@ -223,22 +244,7 @@ async fn ten_thousand_incidents_over_receivers_that_fail_three_times_in_ten() {
     assert!(committed.errors.is_empty() && committed.transitions.len() == incidents);
     let committed_in = began.elapsed();
 
-    // The next minute's sweep comes when this one is over: no waiting for claims to age.
-    let (mut now_ms, mut sweeps, mut undelivered) = (START_MS, 0, usize::MAX);
-    while undelivered > 0 {
-        assert!(sweeps < 30, "{undelivered} notifications of {incidents} incidents are still not delivered");
-        let (first, second) = tokio::join!(one.sweep(now_ms), two.sweep(now_ms + 1_000));
-        assert!(
-            first.errors.is_empty() && second.errors.is_empty(),
-            "{:?} {:?}",
-            first.errors,
-            second.errors
-        );
-        // What the other was at is not left when it is done.
-        undelivered = outcomes(&store).await.iter().filter(|(_, _, receipt)| receipt.is_none()).count();
-        now_ms += 120_000;
-        sweeps += 1;
-    }
+    let sweeps = sweep_until_told(&store, &one, &two).await;
 
     let mut taken: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let names: Vec<String> = (0..HOOKS).map(|hook| format!("hook-{hook}")).collect();

@@ -201,7 +201,7 @@ impl Recorded {
             if scraped {
                 self.scrape(ts_ms, member, state);
             } else {
-                self.stale(ts_ms, &at[0].1.to_owned());
+                self.stale(ts_ms, at[0].1);
             }
         }
         self.of_cluster(ts_ms, state);

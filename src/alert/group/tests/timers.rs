@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::super::super::Silences;
 use super::super::super::incident::{self, Observation, tests::finding};
 use super::super::super::route::{AlertConfig, Routes};
-use super::super::{Group, Kind, Quiet, step};
+use super::super::{Group, Kind, Quiet, Speakers, step};
 use crate::model::{Incident, IncidentState};
 
 /// `+a` begins, `-a` ends, `!a` is acknowledged, at that second; `+a*` is critical, `+a@c` of cluster c.
@@ -43,10 +43,11 @@ fn play(section: &str, script: Script<'_>, end: i64) -> Vec<String> {
             let route = routes.of(&incident.labels)[0];
             members.entry(route.group_key(incident)).or_default().push(incident);
         }
+        let speakers = Speakers::new(&routes.inhibit, &all, now_ms);
         for (key, members) in members {
             let route = routes.of(&members[0].labels)[0];
-            let quiet = Quiet { inhibit: &routes.inhibit, silences: &Silences::default() };
-            let Some(next) = step(groups.get(&key), route, &members, &all, quiet, now_ms) else { continue };
+            let quiet = Quiet { speakers: &speakers, silences: &Silences::default() };
+            let Some(next) = step(groups.get(&key), route, &members, quiet, now_ms) else { continue };
             if !next.notifications.is_empty() {
                 told.push(format!("{second} {}", said(&next)));
             }
