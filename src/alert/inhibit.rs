@@ -51,11 +51,13 @@ const EXPLAINS: &[(&str, &[&str])] = &[
             "EtcdRequestsSlow",
             "EtcdRequestsSlower",
             "EtcdLeaderChanged",
+            "EtcdSloBurn",
         ],
     ),
     (
         "EtcdNoLeader",
         &[
+            "EtcdSloBurn",
             "EtcdPeersCutOff",
             "EtcdProposalsFailing",
             "EtcdProposalsPending",
@@ -164,17 +166,20 @@ impl InhibitRule {
     }
 }
 
+/// Sources by the values of the rule's `equal` labels.
+type ByEqual<'a> = HashMap<Vec<&'a str>, Vec<&'a Incident>>;
+
 /// The incidents that may silence others, found by what rule and target demand of them: in a storm there are
 /// thousands of both.
 pub struct Speakers<'a> {
     now_ms: i64,
-    rules: Vec<(&'a InhibitRule, HashMap<Vec<&'a str>, Vec<&'a Incident>>)>,
+    rules: Vec<(&'a InhibitRule, ByEqual<'a>)>,
 }
 
 impl<'a> Speakers<'a> {
     pub fn new(rules: &'a [InhibitRule], all: &[&'a Incident], now_ms: i64) -> Self {
         let of_rule = |rule: &'a InhibitRule| {
-            let mut by_equal: HashMap<_, Vec<&Incident>> = HashMap::new();
+            let mut by_equal = ByEqual::new();
             for incident in all.iter().filter(|incident| rule.may_speak(incident, now_ms)) {
                 by_equal.entry(rule.equal_of(&incident.labels)).or_default().push(incident);
             }

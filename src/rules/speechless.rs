@@ -59,17 +59,24 @@ fn lacking(expr: &Expr, present: &BTreeSet<String>) -> BTreeSet<String> {
 impl fmt::Display for Speechless {
     /// One sentence without its subject: `no grpc_server_handling_seconds, which needs etcd to run with …`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut told: Vec<String> = Vec::new();
-        for name in &self.missing {
-            let text = match catalogue().family(name) {
-                Some(Family { name, needs, .. }) => format!("no {name}, which needs {needs}"),
-                None => format!("no {name}"),
+        // By what they need, which several may have in common.
+        let mut told: Vec<(Option<&str>, Vec<&str>)> = Vec::new();
+        for metric in &self.missing {
+            let (name, needs) = match catalogue().family(metric) {
+                Some(Family { name, needs, .. }) => (name.as_str(), Some(needs.as_str())),
+                None => (metric.as_str(), None),
             };
-            if !told.contains(&text) {
-                told.push(text);
+            match told.iter_mut().find(|(known, _)| *known == needs) {
+                Some((_, names)) if names.contains(&name) => {}
+                Some((_, names)) => names.push(name),
+                None => told.push((needs, vec![name])),
             }
         }
-        f.write_str(&told.join("; "))
+        let texts = told.iter().map(|(needs, names)| match needs {
+            Some(needs) => format!("no {}, which needs {needs}", names.join(", ")),
+            None => format!("no {}", names.join(", ")),
+        });
+        f.write_str(&texts.collect::<Vec<_>>().join("; "))
     }
 }
 

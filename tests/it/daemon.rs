@@ -177,6 +177,22 @@ async fn the_commands_answer_people_and_programs() {
         assert!(parsed.is_ok(), "{arguments:?}: {}", program::stdout(&output));
     }
     assert!(program::stdout(&run(&["query", "sum(up)"])).contains('3'));
+    let config = folder.path().join("c.toml");
+    std::fs::write(
+        &config,
+        format!("[[cluster]]\nname = 'etcd'\nendpoints = ['{}']\n", cluster.endpoints()[0]),
+    )
+    .expect("written");
+    let config = config.display().to_string();
+    let listed = run(&["--config", &config, "rules", "list", "--cluster", "etcd", "--json"]);
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&program::stdout(&listed)).expect("JSON");
+    let why = |alert: &str| {
+        let row = rows.iter().find(|row| row["name"] == alert).unwrap_or_else(|| panic!("no {alert}"));
+        row["cannot_speak"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!((why("EtcdWalFsyncSlow"), why("EtcdMemberDown")), (String::new(), String::new()));
+    assert!(why("EtcdBackupOld").contains("etcd_monitor_backup"), "{}", why("EtcdBackupOld"));
+    assert!(why("EtcdDiskNearFull").contains("node exporter"), "{}", why("EtcdDiskNearFull"));
     assert!(program::stdout(&run(&["completions", "bash"])).contains("etcd-monitor"));
 
     let healthy = program::output(&["check", "--endpoints", &endpoints]);

@@ -42,5 +42,6 @@ mod s3;
 mod store;
 mod templates;
 mod tidy;
+mod time_to_page;
 mod tls;
 mod uploads;

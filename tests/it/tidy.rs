@@ -15,7 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("rules", &["model", "promql"]),
     ("alert", &["model"]),
     ("deliver", &["model", "store", "alert", "rules"]),
-    ("survey", &["model", "alert", "promql", "report", "store"]),
+    ("survey", &["model", "alert", "promql", "report", "rules", "store"]),
     ("report", &["model", "promql"]),
     ("watch", &["model", "probe", "promql", "rules", "alert", "deliver", "store"]),
     (
