@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::alert::{Silence, SilenceSource, Silences};
-use crate::model::{ClusterName, Incident, METRIC_NAME, MatchOp, Matcher, ReadingRow, Selection, Series};
+use crate::model::{ClusterName, Incident, METRIC_NAME, Matcher, ReadingRow, Selection, Series};
 use crate::promql::{self, EvalOptions, EvalRange, Expr};
 use crate::report::{ClusterInput, Input, Panel, day_states, panels};
 use crate::rules::RuleBook;
@@ -208,22 +208,21 @@ impl Survey<'_> {
         cluster: &ClusterName,
         through_ms: i64,
     ) -> Result<Option<Vec<(String, String)>>, SurveyError> {
-        let selection = |metrics: &str, reach_ms: i64| {
-            let matchers =
-                [("cluster", MatchOp::Equal, cluster.as_str()), (METRIC_NAME, MatchOp::Regex, metrics)];
-            let matchers =
-                matchers.into_iter().filter_map(|(name, op, value)| Matcher::new(name, op, value).ok());
+        let selection = |metric: &String| {
+            // What jobs write comes once an hour at least.
+            let is_own = metric.starts_with("etcd_monitor_");
+            let reach_ms =
+                if is_own { WRITTEN_REACH_MS } else { SCRAPED_REACH_MS.max(3 * self.expected_interval_ms) };
             Selection {
-                matchers: matchers.collect(),
+                matchers: vec![
+                    Matcher::equal("cluster", cluster.as_str()),
+                    Matcher::equal(METRIC_NAME, metric),
+                ],
                 start_ms: through_ms - reach_ms,
                 end_ms: through_ms + self.expected_interval_ms,
             }
         };
-        // What jobs write comes once an hour at least.
-        let seen = [
-            selection(".+", SCRAPED_REACH_MS.max(3 * self.expected_interval_ms)),
-            selection("etcd_monitor_.+", WRITTEN_REACH_MS),
-        ];
+        let seen: Vec<Selection> = self.rules.metrics_of(cluster.as_str()).iter().map(selection).collect();
         let loaded = samples::load(self.store, &seen, self.options.max_samples).await?;
         let present: BTreeSet<String> =
             loaded.series.iter().map(|series| series.labels.metric_name().to_owned()).collect();

@@ -76,6 +76,13 @@ impl RuleBook {
         groups.filter(|group| !group.rules.is_empty()).collect()
     }
 
+    /// The metrics that alerts read which are on for `cluster`.
+    pub fn metrics_of(&self, cluster: &str) -> BTreeSet<String> {
+        let on = self.chapters.iter().flat_map(Chapter::on);
+        let here = on.filter(|rule| rule.is_alert() && rule.clusters.has(cluster));
+        here.flat_map(|rule| rule.expr.metric_names()).collect()
+    }
+
     /// The alerts that are on for `cluster` and cannot speak of it, with `present` being all metrics it has; each
     /// with the reason, in the order of the book.
     pub fn speechless(&self, cluster: &str, present: &BTreeSet<String>) -> Vec<(String, Speechless)> {

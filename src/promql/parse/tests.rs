@@ -177,7 +177,9 @@ fn selector() -> impl Strategy<Value = Selector> {
 }
 
 fn matching() -> impl Strategy<Value = Option<Matching>> {
-    let include = || prop::collection::vec("i[a-z]{1,3}", 0..3);
+    // `inf` is a number, to Prometheus' grammar as well.
+    let name = || "i[a-z]{1,3}".prop_filter("a number", |name| name != "inf");
+    let include = move || prop::collection::vec(name(), 0..3);
     let cardinality = prop_oneof![
         Just(Cardinality::OneToOne),
         include().prop_map(Cardinality::GroupLeft),

@@ -292,15 +292,11 @@ impl SeriesNames {
             return Err(ArrowError::SchemaError("a series column is missing or no dictionary".to_owned()));
         };
         let columns = [cluster, metric, instance, labels];
-        let keys = columns.map(|column| column.keys().values());
+        let keys = columns.map(|column| column.keys().values().as_ref());
         let mut runs = Vec::new();
         let mut start = 0;
         while start < batch.num_rows() {
-            // Column by column, each over what those before it left: the quickest way through long runs.
-            let end = keys.iter().fold(batch.num_rows(), |end, keys| {
-                let rows = keys.get(start..end).unwrap_or_default();
-                start + rows.iter().take_while(|key| rows.first() == Some(key)).count()
-            });
+            let end = run_end(&keys, start, batch.num_rows());
             let text = columns.map(|column| {
                 let key = column.keys().value(start);
                 let values = column.values().as_string::<i32>();
@@ -339,5 +335,42 @@ impl SeriesNames {
         let series = (!windows.is_empty()).then_some((labels, windows));
         self.known.insert(identity, series.clone());
         Ok(series)
+    }
+}
+
+/// The end of the rows from `start` on that have the same four keys. Looks ahead further the longer the run is: in a
+/// segment runs are a row or two, in a day's file thousands.
+fn run_end(keys: &[&[i32]; 4], start: usize, rows: usize) -> usize {
+    let (mut end, mut ahead) = (start, 4);
+    loop {
+        let limit = end.saturating_add(ahead).min(rows);
+        // Column by column, each over what those before it left.
+        let same = keys.iter().fold(limit, |limit, keys| {
+            let rows = keys.get(end..limit).unwrap_or_default();
+            end + rows.iter().take_while(|key| keys.get(start) == Some(key)).count()
+        });
+        if same < limit || limit == rows {
+            return same;
+        }
+        (end, ahead) = (limit, ahead * 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_end_where_any_key_changes() {
+        let column = |lengths: &[usize]| -> Vec<i32> {
+            lengths.iter().zip(0..).flat_map(|(length, key)| std::iter::repeat_n(key, *length)).collect()
+        };
+        let columns = [column(&[200]), column(&[4, 96, 100]), column(&[1, 1, 98, 100]), column(&[150, 50])];
+        let keys = columns.each_ref().map(Vec::as_slice);
+        let mut starts = vec![0];
+        while let Some(start) = starts.last().copied().filter(|start| *start < 200) {
+            starts.push(run_end(&keys, start, 200));
+        }
+        assert_eq!(starts, [0, 1, 2, 4, 100, 150, 200]);
     }
 }
