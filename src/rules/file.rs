@@ -107,14 +107,22 @@ impl Reader<'_> {
         }
     }
 
-    fn templates(&mut self, texts: &BTreeMap<String, Spanned<String>>) -> Vec<(String, Template)> {
+    /// Their `query`s go to `queries`.
+    fn templates(
+        &mut self,
+        texts: &BTreeMap<String, Spanned<String>>,
+        queries: &mut Vec<promql::Expr>,
+    ) -> Vec<(String, Template)> {
         let mut templates = Vec::new();
         for (name, text) in texts {
             if !is_label_name(name) {
                 self.fail(text, format!("{name:?} is not a label name"));
             }
             match Template::parse(&text.value) {
-                Ok(template) => templates.push((name.clone(), template)),
+                Ok(template) => {
+                    queries.extend(self.queries(text, &template));
+                    templates.push((name.clone(), template));
+                }
                 Err(error) => self.fail(text, format!("{name}: {error}")),
             }
         }
@@ -122,9 +130,7 @@ impl Reader<'_> {
     }
 
     /// The expressions that a template asks for as they stand.
-    fn queries(&mut self, text: &Spanned<String>) -> Vec<promql::Expr> {
-        // What is no template is told already.
-        let Ok(template) = Template::parse(&text.value) else { return Vec::new() };
+    fn queries(&mut self, text: &Spanned<String>, template: &Template) -> Vec<promql::Expr> {
         let mut exprs = Vec::new();
         for query in template.queries().into_iter().flatten() {
             match promql::parse(query) {
@@ -161,13 +167,12 @@ impl Reader<'_> {
         };
         let mut ms = |text: &Option<Spanned<String>>| text.as_ref().map_or(0, |text| self.duration_ms(text));
         let (for_ms, keep_firing_for_ms) = (ms(&rule.held_for), ms(&rule.keep_firing_for));
-        let labels = self.templates(&rule.labels);
-        let annotations = self.templates(&rule.annotations);
+        let mut queries = Vec::new();
+        let labels = self.templates(&rule.labels, &mut queries);
+        let annotations = self.templates(&rule.annotations, &mut queries);
         for name in ["alertname", "__name__"].iter().filter_map(|name| rule.labels.get(*name)) {
             self.fail(name, "a rule cannot set alertname or __name__".to_owned());
         }
-        let texts = rule.labels.values().chain(rule.annotations.values());
-        let queries = texts.flat_map(|text| self.queries(text)).collect();
         let expr = self.expression(&rule.expr);
         let kind = match rule.record {
             Some(_) => RuleKind::Record,
