@@ -45,14 +45,40 @@ impl fmt::Display for Severity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EventKind {
+    /// A new leader at a higher term.
     LeaderChanged,
+    /// The raft term grew by more than the leaders that were seen: elections between two polls.
+    ElectionsHeld,
+    /// Members answer, and none knows a leader.
+    LeaderLost,
     MemberAdded,
     MemberRemoved,
+    /// A learner votes now.
+    MemberPromoted,
+    /// The member's process started anew.
+    MemberRestarted,
     MemberUnreachable,
     MemberReachable,
     AlarmRaised,
     AlarmCleared,
     VersionChanged,
+    /// Flags, URLs, names, certificates: details hold `before` and `after`.
+    ConfigChanged,
+    /// A member compacted its history.
+    Compaction,
+    DefragStarted,
+    DefragEnded,
+    /// A member saved a snapshot of its raft state.
+    RaftSnapshotSaved,
+    /// A member that was behind was sent the whole database.
+    RaftSnapshotApplied,
+    /// The fleet has a new cluster, by discovery or configuration.
+    ClusterAdded,
+    ClusterRemoved,
+    /// The monitor's own configuration: details hold `before` and `after`.
+    MonitorConfigChanged,
+    /// A new configuration is wrong; the old one stays.
+    MonitorConfigRefused,
     AlertFiring,
     AlertResolved,
     AlertAcknowledged,
@@ -64,15 +90,29 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 30] = [
         Self::LeaderChanged,
+        Self::ElectionsHeld,
+        Self::LeaderLost,
         Self::MemberAdded,
         Self::MemberRemoved,
+        Self::MemberPromoted,
+        Self::MemberRestarted,
         Self::MemberUnreachable,
         Self::MemberReachable,
         Self::AlarmRaised,
         Self::AlarmCleared,
         Self::VersionChanged,
+        Self::ConfigChanged,
+        Self::Compaction,
+        Self::DefragStarted,
+        Self::DefragEnded,
+        Self::RaftSnapshotSaved,
+        Self::RaftSnapshotApplied,
+        Self::ClusterAdded,
+        Self::ClusterRemoved,
+        Self::MonitorConfigChanged,
+        Self::MonitorConfigRefused,
         Self::AlertFiring,
         Self::AlertResolved,
         Self::AlertAcknowledged,
@@ -86,13 +126,27 @@ impl EventKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LeaderChanged => "leader-changed",
+            Self::ElectionsHeld => "elections-held",
+            Self::LeaderLost => "leader-lost",
             Self::MemberAdded => "member-added",
             Self::MemberRemoved => "member-removed",
+            Self::MemberPromoted => "member-promoted",
+            Self::MemberRestarted => "member-restarted",
             Self::MemberUnreachable => "member-unreachable",
             Self::MemberReachable => "member-reachable",
             Self::AlarmRaised => "alarm-raised",
             Self::AlarmCleared => "alarm-cleared",
             Self::VersionChanged => "version-changed",
+            Self::ConfigChanged => "config-changed",
+            Self::Compaction => "compaction",
+            Self::DefragStarted => "defrag-started",
+            Self::DefragEnded => "defrag-ended",
+            Self::RaftSnapshotSaved => "raft-snapshot-saved",
+            Self::RaftSnapshotApplied => "raft-snapshot-applied",
+            Self::ClusterAdded => "cluster-added",
+            Self::ClusterRemoved => "cluster-removed",
+            Self::MonitorConfigChanged => "monitor-config-changed",
+            Self::MonitorConfigRefused => "monitor-config-refused",
             Self::AlertFiring => "alert-firing",
             Self::AlertResolved => "alert-resolved",
             Self::AlertAcknowledged => "alert-acknowledged",
