@@ -158,6 +158,19 @@ impl EventKind {
         }
     }
 
+    /// Whether every witness gives the happening one id: by a raft term, a member's id, an incident's episode.
+    /// The others are known by when they were seen, so only one watch may tell of them.
+    pub fn is_one_to_all_witnesses(self) -> bool {
+        !matches!(
+            self,
+            Self::MemberUnreachable
+                | Self::MemberReachable
+                | Self::AlarmRaised
+                | Self::AlarmCleared
+                | Self::VersionChanged
+        )
+    }
+
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }

@@ -15,6 +15,8 @@ use crate::model::{Alarm, Event, EventKind, Instance, MemberId, MemberReading, R
 pub struct Known {
     last: Reading,
     leader: Option<(MemberId, u64)>,
+    /// Members answered, and none of them knew a leader.
+    leaderless: bool,
     /// Of the last reading in which every member had an id.
     members: Option<BTreeMap<MemberId, MemberReading>>,
     /// `None` until a member told of its alarms.
@@ -28,6 +30,7 @@ impl Known {
         let mut known = Self {
             last: first.without_samples(),
             leader: None,
+            leaderless: false,
             members: None,
             alarms: None,
             versions: BTreeMap::new(),
@@ -42,6 +45,8 @@ impl Known {
         let mut events = Vec::new();
         if self.last.cluster == next.cluster && !differs(self.last.cluster_id, next.cluster_id) {
             events.extend(leader(self, next));
+            events.extend(elections(self, next));
+            events.extend(leader_lost(self, next));
             membership(self, next, &mut events);
             reachability(&self.last, next, &mut events);
             alarms(self, next, &mut events);
@@ -56,6 +61,9 @@ impl Known {
             && self.leader.is_none_or(|(_, known)| term >= known)
         {
             self.leader = Some((leader, term));
+        }
+        if answers(next) {
+            self.leaderless = next.leader().is_none();
         }
         if let Some(members) = by_id(next).filter(|members| !members.is_empty()) {
             self.members =
@@ -138,6 +146,62 @@ fn leader(known: &Known, next: &Reading) -> Option<Event> {
         },
     );
     Some(Event { id, ..happened })
+}
+
+/// Elections that no reading saw the outcome of: every election has a term of its own, so the term tells how
+/// many were held between two readings, also when the leader is the same again.
+fn elections(known: &Known, next: &Reading) -> Option<Event> {
+    let (old, old_term) = known.leader?;
+    let (new, term) = next.leader()?;
+    let seen = u64::from(new != old);
+    let unseen = term.checked_sub(old_term)?.checked_sub(seen).filter(|unseen| *unseen > 0)?;
+    let times = if unseen == 1 { "once".to_owned() } else { format!("{unseen} times") };
+    Some(event(
+        next,
+        Happening {
+            kind: EventKind::ElectionsHeld,
+            severity: Severity::Warning,
+            subject: next.cluster.as_str(),
+            // Two witnesses that arrive at one term tell of the same elections.
+            occurrence: format!("term {term}"),
+            text: format!(
+                "members stood for election {times} more than leaders were seen: the raft term went from \
+                 {old_term} to {term}"
+            ),
+            details: json!({ "elections": unseen, "term": term, "previous_term": old_term, "leader": new }),
+        },
+    ))
+}
+
+/// Whether a member that answered says of itself what it knows of raft.
+fn answers(reading: &Reading) -> bool {
+    reading.members.iter().any(|member| member.status.is_some())
+}
+
+fn leader_lost(known: &Known, next: &Reading) -> Option<Event> {
+    let (old, old_term) = known.leader?;
+    if known.leaderless || !answers(next) || next.leader().is_some() {
+        return None;
+    }
+    let member = next.members.iter().chain(&known.last.members).find(|m| m.member_id == Some(old));
+    let was = member.map_or_else(|| old.to_string(), label);
+    let answering = next.members.iter().filter(|member| member.status.is_some()).count();
+    let text = format!(
+        "no member knows a leader ({answering} of {} answer); it was {was} in term {old_term}",
+        next.members.len()
+    );
+    Some(event(
+        next,
+        Happening {
+            kind: EventKind::LeaderLost,
+            severity: Severity::Warning,
+            subject: next.cluster.as_str(),
+            // Found and lost again within one term is the same loss.
+            occurrence: format!("term {old_term}"),
+            text,
+            details: json!({ "previous_leader": old, "previous_term": old_term, "answering": answering }),
+        },
+    ))
 }
 
 /// A member as people know it.

@@ -11,6 +11,10 @@ use crate::store::{Store, StoreError, Writer, events, readings, samples};
 /// Samples kept while the store cannot be written; past this the oldest go. About an hour of 10 members.
 const MAX_SAMPLES: usize = 4_000_000;
 
+/// Two watches see one happening at most this far apart, ms: the longest rest of a dead member's breaker, a call's
+/// timeout, and a poll.
+const WITNESSES_APART_MS: i64 = 30_000;
+
 /// One target's samples of one instant, on their way to the store.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -66,9 +70,10 @@ impl Buffer {
         pending.recorded.clear();
     }
 
-    /// Drops samples and rows of before `ts_ms`: another writer has stored them.
+    /// Drops of before `ts_ms` what another writer has stored: samples, rows, and events that both saw.
     pub fn discard_before(&self, ts_ms: i64) {
         let mut pending = self.lock();
+        pending.events.retain(|event| event.ts_ms >= ts_ms || event.kind.is_one_to_all_witnesses());
         pending.samples.retain(|sample| sample.ts_ms >= ts_ms);
         pending.recorded.retain(|recorded| recorded.ts_ms() >= ts_ms);
         pending.rows.retain(|row| row.ts_ms >= ts_ms);
@@ -80,6 +85,24 @@ impl Buffer {
 
     pub fn add_events(&self, events: impl IntoIterator<Item = Event>) {
         self.lock().events.extend(events);
+    }
+
+    /// When the oldest event that another watch may have told happened, ms since the epoch.
+    pub fn oldest_untold_ms(&self) -> Option<i64> {
+        let pending = self.lock();
+        let untold = pending.events.iter().filter(|event| !event.kind.is_one_to_all_witnesses());
+        untold.map(|event| event.ts_ms).min()
+    }
+
+    /// Drops events of which `told` tells: the same kind and subject, seen within half a minute.
+    pub fn discard_told(&self, told: &[Event]) {
+        let is_told = |event: &Event| {
+            told.iter().any(|other| {
+                (&other.cluster, other.kind, &other.subject) == (&event.cluster, event.kind, &event.subject)
+                    && (other.ts_ms - event.ts_ms).abs() <= WITNESSES_APART_MS
+            })
+        };
+        self.lock().events.retain(|event| event.kind.is_one_to_all_witnesses() || !is_told(event));
     }
 
     /// Writes everything as one segment per table. What cannot be written goes back and is tried with the
@@ -106,12 +129,19 @@ impl Buffer {
         written.map(|()| flushed)
     }
 
-    /// Writes the events alone: of those two witnesses make one, so a watch that stands by tells its own.
+    /// Writes only those events that are one whoever saw them: a watch that stands by tells these at once. What
+    /// would be told twice waits for [`Self::discard_before`], or until this watch is the one that tells.
     ///
     /// # Errors
     /// When the store cannot be written.
     pub async fn flush_events(&self, store: &Store, writer: &Writer, now_ms: i64) -> Result<(), StoreError> {
-        let mut batch = Pending { events: std::mem::take(&mut self.lock().events), ..Pending::default() };
+        let mut batch = Pending::default();
+        {
+            let mut pending = self.lock();
+            let events = std::mem::take(&mut pending.events);
+            (batch.events, pending.events) =
+                events.into_iter().partition(|event| event.kind.is_one_to_all_witnesses());
+        }
         let written = write(store, writer, now_ms, 0, &mut batch).await;
         if written.is_err() {
             self.give_back(batch);
@@ -179,4 +209,57 @@ async fn write(
         batch.recorded.clear();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{EventKind, Severity};
+    use crate::store::{StoreConfig, events};
+
+    fn event(kind: EventKind, ts_ms: i64) -> Event {
+        let cluster: ClusterName = "a".parse().expect("name");
+        Event {
+            id: Event::id_of(&cluster, kind, "m1:2379", &ts_ms.to_string()),
+            cluster,
+            ts_ms,
+            kind,
+            severity: Severity::Info,
+            subject: "m1:2379".to_owned(),
+            actor: None,
+            text: "text".to_owned(),
+            details: serde_json::Value::Null,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_stands_by_tells_only_what_is_one_event_to_all() {
+        let config = StoreConfig { url: "memory:".to_owned(), ..StoreConfig::default() };
+        let store = Store::open(&config, &|_| None).await.expect("opens");
+        let buffer = Buffer::default();
+        let now_ms = 1_790_000_000_000;
+        let [seen, old, new] = [now_ms, now_ms + 1_000, now_ms + 60_000];
+        buffer.add_events([
+            event(EventKind::LeaderChanged, seen),
+            event(EventKind::MemberUnreachable, old),
+            event(EventKind::MemberReachable, new),
+            event(EventKind::MemberUnreachable, new),
+        ]);
+        let stored = async || {
+            let filter = events::Filter { end_ms: i64::MAX / 2, ..events::Filter::default() };
+            let events = events::query(&store, &filter).await.expect("read");
+            events.into_iter().map(|event| (event.kind, event.ts_ms)).collect::<Vec<_>>()
+        };
+        let writer = Writer::new(now_ms, 1);
+        buffer.flush_events(&store, &writer, new).await.expect("written");
+        assert_eq!(stored().await, [(EventKind::LeaderChanged, seen)]);
+        assert_eq!(buffer.oldest_untold_ms(), Some(old));
+        // The watch that speaks has stored what it saw until then.
+        buffer.discard_before(new);
+        assert_eq!(buffer.oldest_untold_ms(), Some(new));
+        // It died after it told of one more, which it saw a little later.
+        buffer.discard_told(&[event(EventKind::MemberUnreachable, new + 2_000)]);
+        buffer.flush(&store, &writer, new + 5_000).await.expect("written");
+        assert_eq!(stored().await, [(EventKind::MemberReachable, new), (EventKind::LeaderChanged, seen)]);
+    }
 }

@@ -18,7 +18,7 @@ use crate::deliver::DeadMan;
 use crate::model::{ClusterName, Instance, chain};
 use crate::probe::Prober;
 use crate::rules::{self, Owner, RuleGroup, Scope};
-use crate::store::{Store, StoreError, Writer, heartbeat, samples};
+use crate::store::{Store, StoreError, Writer, events, heartbeat, samples};
 
 /// Samples read back at start, at most.
 const REFILL_SAMPLES: usize = 5_000_000;
@@ -369,7 +369,27 @@ impl Shared {
             let flush_ms = i64::try_from(self.config.flush_interval(local).as_millis()).unwrap_or(60_000);
             self.buffer.discard_before(beat_ms - flush_ms);
         }
+        if speaks && !self.view.speaks() {
+            self.discard_told(now_ms).await;
+        }
         self.view.set_speaks(speaks);
+    }
+
+    /// Of what the watch before this one told with its last flushes, nothing is told again.
+    async fn discard_told(&self, now_ms: i64) {
+        let Some(oldest_ms) = self.buffer.oldest_untold_ms() else { return };
+        let minute = 60_000;
+        let filter = events::Filter {
+            start_ms: oldest_ms - minute,
+            end_ms: now_ms + minute,
+            ..events::Filter::default()
+        };
+        match events::query(&self.store, &filter).await {
+            Ok(told) => self.buffer.discard_told(&told),
+            Err(error) => {
+                warn!(error = chain(&error), "events may be told twice: what is stored cannot be read")
+            }
+        }
     }
 
     async fn beat(&self, now_ms: i64) {

@@ -74,7 +74,7 @@ fn a_leader_kill_is_a_leader_change_and_an_unreachable_member() {
 #[test]
 fn a_stale_or_missing_leader_is_no_change() {
     let no_leader = reading(2, vec![down(1), member(2, 0, 6), member(3, 0, 6)]);
-    assert_eq!(kinds(&three(), &no_leader), [EventKind::MemberUnreachable]);
+    assert_eq!(kinds(&three(), &no_leader), [EventKind::LeaderLost, EventKind::MemberUnreachable]);
     let stale = reading(2, vec![member(1, 2, 4), member(2, 1, 5), member(3, 1, 5)]);
     assert_eq!(kinds(&three(), &stale), []);
 }
@@ -125,9 +125,50 @@ fn what_happens_while_nobody_knows_a_leader_is_seen_afterwards() {
     let after = reading(4_000, vec![upgraded(1), upgraded(2), upgraded(3)]);
     let mut known = Known::new(&before);
     let between: Vec<EventKind> = known.observe(&election).into_iter().map(|e| e.kind).collect();
-    assert_eq!(between, [EventKind::MemberUnreachable]);
+    assert_eq!(between, [EventKind::LeaderLost, EventKind::MemberUnreachable]);
     let kinds: Vec<EventKind> = known.observe(&after).into_iter().map(|e| e.kind).collect();
     assert!(kinds.contains(&EventKind::LeaderChanged), "{kinds:?}");
     let versions = kinds.iter().filter(|kind| **kind == EventKind::VersionChanged).count();
     assert_eq!(versions, 3, "the member that was down in between too: {kinds:?}");
+}
+
+#[test]
+fn elections_between_polls_are_counted_by_their_terms() {
+    let now = |leader, term| reading(2, vec![member(1, leader, term), member(2, leader, term)]);
+    let count = |from: (u64, u64), to: (u64, u64)| {
+        let events = changes(&now(from.0, from.1), &now(to.0, to.1));
+        let unseen = events.iter().find(|event| event.kind == EventKind::ElectionsHeld);
+        let changed = events.iter().filter(|event| event.kind == EventKind::LeaderChanged).count();
+        (changed, unseen.map_or(0, |event| event.details["elections"].as_u64().expect("a number")))
+    };
+    for (from, to, expected) in [
+        ((1, 5), (1, 5), (0, 0)),
+        ((1, 5), (2, 6), (1, 0)),
+        // Away and back again between two polls: the leader is the same, the term is not.
+        ((1, 5), (1, 7), (0, 2)),
+        ((1, 5), (2, 9), (1, 3)),
+        // The old view of a member that was cut off.
+        ((1, 5), (2, 4), (0, 0)),
+    ] {
+        assert_eq!(count(from, to), expected, "{from:?} to {to:?}");
+    }
+}
+
+#[test]
+fn a_lost_leader_is_told_once_and_its_successor_counts_from_it() {
+    let mut known = Known::new(&three());
+    let headless = |ts_ms| reading(ts_ms, vec![down(1), member(2, 0, 6), member(3, 0, 7)]);
+    let of = |known: &mut Known, reading: &Reading| -> Vec<EventKind> {
+        known.observe(reading).into_iter().map(|event| event.kind).collect()
+    };
+    assert_eq!(of(&mut known, &headless(2)), [EventKind::LeaderLost, EventKind::MemberUnreachable]);
+    assert_eq!(of(&mut known, &headless(3)), []);
+    // Nobody answers: that says nothing of a leader.
+    assert_eq!(
+        of(&mut known, &reading(4, vec![down(1), down(2), down(3)])),
+        [EventKind::MemberUnreachable; 2]
+    );
+    assert_eq!(of(&mut known, &headless(5)), [EventKind::MemberReachable; 2]);
+    let found = reading(6, vec![down(1), member(2, 2, 8), member(3, 2, 8)]);
+    assert_eq!(of(&mut known, &found), [EventKind::LeaderChanged, EventKind::ElectionsHeld]);
 }
