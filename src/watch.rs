@@ -13,6 +13,7 @@ mod config;
 mod freshness;
 mod head;
 mod judge;
+mod polling;
 mod recorded;
 mod sending;
 mod view;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::buffer::{Batch, Buffer};
 use super::config::WatchConfig;
 use super::head::{Head, SampleKind};
-use crate::model::{ClusterName, Event, Instance, Labels, Reading, Role, Samples, SeriesList};
+use crate::model::{
+    ClusterName, ErrorKind, Event, Instance, Labels, Reading, ReadingError, Role, Samples, SeriesList,
+};
 use crate::probe::derived::Derived;
 use crate::probe::{self, Known, Parts, Prober};
 
@@ -23,6 +25,24 @@ pub struct Tick {
     pub events: Vec<Event>,
     /// Whether a page would say something else than before: who answers, who leads, what is wrong.
     pub changed: bool,
+}
+
+impl Tick {
+    /// Nothing was read, for a fault of ours.
+    pub(super) fn failed(cluster: ClusterName, now_ms: i64, message: String) -> Self {
+        let kind = ErrorKind::Other;
+        let error = ReadingError { kind, during: "reading".to_owned(), message, missing_right: None };
+        let reading = Reading {
+            cluster,
+            ts_ms: now_ms,
+            duration_ms: 0,
+            cluster_id: None,
+            members: Vec::new(),
+            alarms: Vec::new(),
+            errors: vec![error],
+        };
+        Self { reading, events: Vec::new(), changed: true }
+    }
 }
 
 /// Polls one cluster. A slow or dead one costs only its own ticks.

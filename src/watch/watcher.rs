@@ -12,6 +12,7 @@ use super::config::WatchConfig;
 use super::freshness::{Freshness, Limits};
 use super::head::Head;
 use super::judge::{Judge, Judged};
+use super::polling::{Ticker, keep_ticking, offset, or_panic};
 use super::sending::send_when_told;
 use super::view::View;
 use crate::deliver::DeadMan;
@@ -111,9 +112,12 @@ impl Watch {
     /// tests with a clock of their own.
     pub async fn round(&mut self, now_ms: i64) -> (Vec<Tick>, Judged) {
         let shared = &self.shared;
-        let ticks =
-            futures::future::join_all(self.clusters.iter_mut().map(|cluster| shared.tick(cluster, now_ms)));
-        let ticks = ticks.await;
+        let ticks = self.clusters.iter_mut().map(async |cluster| {
+            let name = cluster.name().clone();
+            let ticked = or_panic(shared.tick(cluster, now_ms)).await;
+            ticked.unwrap_or_else(|panic| Tick::failed(name, now_ms, panic))
+        });
+        let ticks = futures::future::join_all(ticks).await;
         let judged = shared.judge(now_ms).await;
         (ticks, judged)
     }
@@ -154,9 +158,12 @@ impl Watch {
     ) {
         let (hints, mut hinted) = tokio::sync::mpsc::channel::<()>(1);
         let mut tasks = tokio::task::JoinSet::new();
-        for cluster in self.clusters {
+        let (period, count) = (self.shared.config.status_interval.0, self.clusters.len());
+        for (nth, cluster) in self.clusters.into_iter().enumerate() {
             let (shared, now_ms, hints) = (Arc::clone(&self.shared), now_ms.clone(), hints.clone());
-            tasks.spawn(shutdown.clone().run_until_cancelled_owned(poll(shared, cluster, now_ms, hints)));
+            let polled =
+                keep_ticking(Polled { shared, cluster, now_ms, hints }, period, offset(nth, count, period));
+            tasks.spawn(shutdown.clone().run_until_cancelled_owned(polled));
         }
         drop(hints);
         let (judge, told) = (Arc::clone(&self.shared.judge), Arc::clone(&self.shared.to_send));
@@ -177,13 +184,6 @@ impl Watch {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                Some(joined) = tasks.join_next() => {
-                    if let Err(error) = joined && error.is_panic() {
-                        // Its series go stale, so its rules turn UNKNOWN: silence is not health.
-                        warn!("the task of one cluster panicked; the cluster is no longer watched until a restart");
-                    }
-                    continue;
-                }
                 _ = judge.tick() => {}
                 Some(()) = hinted.recv() => seen_change = true,
                 _ = flush.tick() => {
@@ -233,20 +233,25 @@ pub async fn is_live(store: &Store, config: &WatchConfig, now_ms: i64) -> Result
     Ok(heartbeat::owner(store, SHARD, now_ms, fresh_ms).await?.is_some())
 }
 
-async fn poll(
+/// One cluster as it is polled by the daemon.
+struct Polled<C> {
     shared: Arc<Shared>,
-    mut cluster: ClusterWatch,
-    now_ms: impl Fn() -> i64,
+    cluster: ClusterWatch,
+    now_ms: C,
     hints: tokio::sync::mpsc::Sender<()>,
-) {
-    let mut ticks = interval(shared.config.status_interval.0);
-    loop {
-        ticks.tick().await;
-        let tick = shared.tick(&mut cluster, now_ms()).await;
-        if tick.changed {
-            shared.view.ring();
+}
+
+impl<C: Fn() -> i64 + Send + Sync> Ticker for Polled<C> {
+    fn cluster(&self) -> &ClusterName {
+        self.cluster.name()
+    }
+
+    async fn tick(&mut self) {
+        let now_ms = (self.now_ms)();
+        if self.shared.tick(&mut self.cluster, now_ms).await.changed {
+            self.shared.view.ring();
             // A full channel means that the rules are about to be evaluated anyway.
-            let _ = hints.try_send(());
+            let _ = self.hints.try_send(());
         }
     }
 }
@@ -387,7 +392,7 @@ impl Shared {
         match events::query(&self.store, &filter).await {
             Ok(told) => self.buffer.discard_told(&told),
             Err(error) => {
-                warn!(error = chain(&error), "events may be told twice: what is stored cannot be read")
+                warn!(error = chain(&error), "events may be told twice: what is stored cannot be read");
             }
         }
     }
