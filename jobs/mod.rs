@@ -6,9 +6,10 @@ mod collect;
 mod compact;
 mod deliver;
 mod evaluate;
+mod inspect;
 mod report;
 mod watch;
 
 /// All jobs, in alphabetical order.
 pub const ALL: &[&JobSpec] =
-    &[&collect::JOB, &compact::JOB, &deliver::JOB, &evaluate::JOB, &report::JOB, &watch::JOB];
+    &[&collect::JOB, &compact::JOB, &deliver::JOB, &evaluate::JOB, &inspect::JOB, &report::JOB, &watch::JOB];

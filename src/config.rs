@@ -27,6 +27,7 @@ pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig};
 use crate::alert::{Routes, StormConfig};
 use crate::deliver::{AckSource, Channel, DeadMan, StandingSilences};
 use crate::discover::data_dir::{Places, sharing_disk};
+use crate::inspect::InspectConfig;
 use crate::model::Labels;
 use crate::probe::ScrapeConfig;
 use crate::promql::EvalOptions;
@@ -45,6 +46,7 @@ pub struct Config {
     pub clusters: Vec<ClusterSetup>,
     pub scrape: ScrapeConfig,
     pub watch: WatchConfig,
+    pub inspect: InspectConfig,
     /// The shipped packs and the rule files, in that order, with what is switched off.
     pub rules: RuleBook,
     pub slos: Vec<SloConfig>,

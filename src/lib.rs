@@ -10,6 +10,7 @@ pub mod config;
 pub mod deliver;
 pub mod discover;
 pub mod etcd;
+pub mod inspect;
 pub mod model;
 pub mod probe;
 pub mod promql;

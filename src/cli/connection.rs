@@ -57,14 +57,14 @@ impl Connect {
         let flags = self.flags().over(environment_flags()?).map_err(|error| usage(&error))?;
         if !flags.is_empty() {
             let (config, login) = flags.cluster(self.cluster.clone()).map_err(|error| usage(&error))?;
-            return Ok(Some(ClusterSetup { config, login }));
+            return Ok(Some(ClusterSetup { config, login, backup_login: None }));
         }
         let manifest = Path::new(kubeadm::MANIFEST);
         if has_file || !manifest.exists() {
             return Ok(None);
         }
         let config = kubeadm::read(manifest, self.cluster.clone()).map_err(|error| usage(&error))?;
-        Ok(Some(ClusterSetup { config, login: None }))
+        Ok(Some(ClusterSetup { config, login: None, backup_login: None }))
     }
 
     fn flags(&self) -> EtcdctlFlags {

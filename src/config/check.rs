@@ -7,13 +7,13 @@ use std::sync::Arc;
 use super::alerting::{AlertLines, Hold, ack_source, check_holds, routes, silences};
 use super::{ClusterSetup, Config, Document, Environment, JobConfig, JobsConfig, Overrides, resolve, rules};
 use crate::deliver::{Channel, ChannelConfig, DeadMan, DeadManConfig};
-use crate::etcd::{ClusterConfig, EtcdError, Login};
+use crate::etcd::{AuthConfig, ClusterConfig, EtcdError, Login};
 use crate::model::unit::format_duration;
 use crate::model::{ClusterName, CronSchedule};
 
-const SECTIONS: [&str; 13] = [
-    "store", "cluster", "scrape", "watch", "rules", "slo", "alert", "channel", "dead-man", "report", "query",
-    "jobs", "log",
+const SECTIONS: [&str; 14] = [
+    "store", "cluster", "scrape", "watch", "inspect", "rules", "slo", "alert", "channel", "dead-man",
+    "report", "query", "jobs", "log",
 ];
 
 pub(super) fn from_document(
@@ -43,6 +43,7 @@ pub(super) fn from_document(
         clusters,
         scrape: document.section("scrape"),
         watch: document.section("watch"),
+        inspect: document.section("inspect"),
         groups: rules.groups(),
         external_labels,
         rules,
@@ -116,14 +117,15 @@ fn clusters(
             let message = format!("there are two clusters of this name{at}; a name keys the history");
             document.error_at(line, &format!("{key}: name"), message);
         }
-        let login = match login(&config, environment) {
-            Ok(login) => login,
-            Err(message) => {
-                document.error_at(line, &format!("{key}: auth.password"), message);
-                continue;
+        let mut logins = Vec::new();
+        for (part, auth) in [("auth", &config.auth), ("backup-auth", &config.backup_auth)] {
+            match login(auth.as_ref(), environment) {
+                Ok(login) => logins.push(login),
+                Err(message) => document.error_at(line, &format!("{key}: {part}.password"), message),
             }
-        };
-        let setup = ClusterSetup { config, login };
+        }
+        let Ok([login, backup_login]) = <[_; 2]>::try_from(logins) else { continue };
+        let setup = ClusterSetup { config, login, backup_login };
         for (part, message) in setup.file_problems() {
             document.error_at(line, &format!("{key}: {part}"), message);
         }
@@ -157,8 +159,8 @@ fn clusters(
     setups
 }
 
-fn login(config: &ClusterConfig, environment: &Environment) -> Result<Option<Login>, String> {
-    let Some(auth) = &config.auth else { return Ok(None) };
+fn login(auth: Option<&AuthConfig>, environment: &Environment) -> Result<Option<Login>, String> {
+    let Some(auth) = auth else { return Ok(None) };
     let password = resolve(&auth.password, environment).map_err(|error| error.to_string())?;
     Ok(Some(Login { user: auth.user.clone(), password }))
 }
@@ -166,7 +168,10 @@ fn login(config: &ClusterConfig, environment: &Environment) -> Result<Option<Log
 /// The clusters without their secrets and files, for commands that only want their names and tags.
 fn named_clusters(document: &mut Document<'_>) -> Vec<ClusterSetup> {
     let configured: Vec<(Option<usize>, ClusterConfig)> = document.elements("cluster");
-    configured.into_iter().map(|(_, config)| ClusterSetup { config, login: None }).collect()
+    configured
+        .into_iter()
+        .map(|(_, config)| ClusterSetup { config, login: None, backup_login: None })
+        .collect()
 }
 
 type Channels = BTreeMap<String, Arc<dyn Channel>>;

@@ -10,6 +10,8 @@ use crate::probe::{Prober, ScrapeConfig, SeriesPool};
 pub struct ClusterSetup {
     pub config: ClusterConfig,
     pub login: Option<Login>,
+    /// The login of [`ClusterConfig::backup_auth`].
+    pub backup_login: Option<Login>,
 }
 
 impl ClusterSetup {
@@ -23,11 +25,12 @@ impl ClusterSetup {
 
     /// What is wrong with the files it names, as (key, message): found at start, not at the first call.
     pub fn file_problems(&self) -> Vec<(&'static str, String)> {
-        let problems = self.config.tls.as_ref().map(etcd::file_problems).unwrap_or_default();
+        let tls = self.config.tls.iter().chain(&self.config.backup_tls);
+        let problems = tls.flat_map(etcd::file_problems);
         let said = |problem| match problem {
             EtcdError::TlsFile { key, path, problem } => (key, format!("{} {problem}", path.display())),
             other => ("tls", other.to_string()),
         };
-        problems.into_iter().map(said).collect()
+        problems.map(said).collect()
     }
 }

@@ -25,6 +25,13 @@ pub struct ClusterConfig {
     pub tls: Option<TlsConfig>,
     #[serde(default)]
     pub auth: Option<AuthConfig>,
+    /// The user with the root role, where etcd's authentication is on: for what that role alone may do, hashing
+    /// and copying the data. `auth` where it is absent.
+    #[serde(default)]
+    pub backup_auth: Option<AuthConfig>,
+    /// As `backup_auth`, where certificates name the users. `tls` where it is absent.
+    #[serde(default)]
+    pub backup_tls: Option<TlsConfig>,
     /// Where `/metrics` is: empty = `/metrics` of each client URL; one URL with `{host}` in it = that, for
     /// every member; else one URL per endpoint, in their order. Members that only the member list names then
     /// have no known one, unless all these URLs are on loopback: then it is `/metrics` of their client URL.
@@ -109,11 +116,20 @@ impl ClusterConfig {
             endpoints,
             tls: None,
             auth: None,
+            backup_auth: None,
+            backup_tls: None,
             metrics_urls: Vec::new(),
             discover_members: true,
             timeouts: TimeoutConfig::default(),
             max_requests_per_second: two(),
         }
+    }
+
+    /// The cluster as the `backup` credential reaches it.
+    pub fn as_backup(&self) -> Self {
+        let mut config = self.clone();
+        config.tls = self.backup_tls.clone().or_else(|| self.tls.clone());
+        config
     }
 
     /// The endpoint as a URL with its scheme.
@@ -153,13 +169,17 @@ impl ClusterConfig {
         for endpoint in &self.endpoints {
             self.endpoint_url(endpoint)?;
         }
-        if let Some(tls) = &self.tls {
+        for (key, tls) in [("tls", &self.tls), ("backup-tls", &self.backup_tls)] {
+            let Some(tls) = tls else { continue };
             if tls.cert.is_some() != tls.key.is_some() {
-                return wrong("tls", "cert and key go together");
+                return wrong(key, "cert and key go together");
             }
             if tls.server_name.is_some() && tls.ca.is_none() && !tls.insecure_skip_verify {
-                return wrong("tls.server-name", "needs ca");
+                return wrong(key, "server-name needs ca");
             }
+        }
+        if self.backup_tls.is_some() && self.tls.is_none() {
+            return wrong("backup-tls", "needs tls: the members are reached without it");
         }
         let template = matches!(self.metrics_urls.as_slice(), [one] if one.contains("{host}"));
         if !self.metrics_urls.is_empty() && !template && self.metrics_urls.len() != self.endpoints.len() {

@@ -68,6 +68,11 @@ impl Prefix {
         Self("state/silences".to_owned())
     }
 
+    /// What inspections found, by cluster: `state/inspections`.
+    pub fn inspections() -> Self {
+        Self("state/inspections".to_owned())
+    }
+
     /// All evaluations of one rule group, named by slot.
     pub fn evaluations(group: &str) -> Self {
         Self(format!("state/eval/{}", segment(group)))
@@ -129,6 +134,10 @@ impl SequenceKey {
         Self(Prefix(format!("state/silences/{}", segment(id))))
     }
 
+    pub fn inspection(cluster: &str) -> Self {
+        Self(Prefix(format!("state/inspections/{}", segment(cluster))))
+    }
+
     /// The sequence of a group whose key is escaped already, as in the keys of its receipts.
     pub(super) fn of_group_segment(escaped: &str) -> Self {
         Self(Prefix(format!("state/groups/{escaped}")))
@@ -151,7 +160,8 @@ impl SequenceKey {
     pub(super) fn parse(key: &Key) -> Option<(Self, u64)> {
         let (folder, number) = key.0.rsplit_once('/')?;
         let segments: Vec<&str> = folder.split('/').collect();
-        let is_sequence = matches!(segments.as_slice(), ["state", "incidents" | "groups" | "silences", _]);
+        let is_sequence =
+            matches!(segments.as_slice(), ["state", "incidents" | "groups" | "silences" | "inspections", _]);
         if !is_sequence || number.len() != 20 {
             return None;
         }

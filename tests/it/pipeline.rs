@@ -38,7 +38,7 @@ async fn process(store: &Path, cluster: &EtcdCluster, now_ms: i64) -> Arc<Servic
     let environment = Environment::new();
     let overrides = Overrides {
         store_url: Some(store.display().to_string()),
-        cluster: Some(ClusterSetup { config: cluster.config(), login: None }),
+        cluster: Some(ClusterSetup { config: cluster.config(), login: None, backup_login: None }),
         ..Overrides::default()
     };
     let config = Config::load(None, &environment, overrides).unwrap_or_else(|errors| panic!("{errors}"));

@@ -10,6 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("etcd", &["model"]),
     ("discover", &["model", "etcd"]),
     ("probe", &["model", "etcd"]),
+    ("inspect", &["model", "etcd"]),
     ("promql", &["model"]),
     ("store", &["model"]),
     ("rules", &["model", "promql"]),

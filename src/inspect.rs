@@ -1,0 +1,128 @@
+//! Whether the members of a cluster agree: on who is a member, and on what they store.
+//!
+//! Owns: the comparison of member lists and of hashes at one revision, the second look before anybody is accused,
+//! and the search for the first revision that differs. Refuses: the schedule (`jobs`), the store, and judging
+//! (rules read the series that `jobs/inspect.rs` writes).
+
+mod agreement;
+mod config;
+mod divergence;
+mod hash;
+mod lists;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::etcd::{ClusterConfig, EtcdError, Login, Member};
+use crate::model::{ClusterName, Labels, METRIC_NAME, MemberId};
+
+pub use agreement::Groups;
+pub use config::InspectConfig;
+pub use divergence::Divergence;
+pub use hash::{HashCheck, HashVerdict, MemberHash};
+pub use lists::{ListCheck, ListedMember};
+
+/// Requests per second to one member, at most. The sentinel sends less than one, and both together stay below the
+/// two that are promised.
+const REQUESTS_PER_SECOND: f64 = 0.5;
+
+/// What one inspection of a cluster found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Inspection {
+    pub cluster: ClusterName,
+    /// When it started, ms since the epoch, UTC.
+    pub ts_ms: i64,
+    pub lists: ListCheck,
+    /// The last comparison of hashes; it is made less often than inspections. `None` before the first.
+    pub hash: Option<HashCheck>,
+}
+
+/// Reads one cluster for inspections.
+#[derive(Debug)]
+pub struct Inspector {
+    cluster: ClusterName,
+    /// As the cluster is watched.
+    members: Vec<Member>,
+    /// The same members with the rights that hashes need.
+    with_rights: Vec<Member>,
+}
+
+impl Inspector {
+    /// Asks the cluster who its members are. `backup` is the credential with the root role, for hashes.
+    ///
+    /// # Errors
+    /// When the configuration does not fit together, or no endpoint knows the members.
+    pub async fn find(
+        config: &ClusterConfig,
+        login: Option<&Login>,
+        backup: Option<&Login>,
+    ) -> Result<Self, EtcdError> {
+        let slow = ClusterConfig { max_requests_per_second: REQUESTS_PER_SECOND, ..config.clone() };
+        let urls = lists::client_urls(&slow, login).await?;
+        let with = |config: &ClusterConfig, login: Option<&Login>| -> Result<Vec<Member>, EtcdError> {
+            urls.iter().map(|url| Member::new(config, url, login)).collect()
+        };
+        let members = with(&slow, login)?;
+        // Clones share the connection and the pace.
+        let with_rights = match backup.is_some() || slow.backup_tls.is_some() {
+            true => with(&slow.as_backup(), backup.or(login))?,
+            false => members.clone(),
+        };
+        Ok(Self { cluster: config.name.clone(), members, with_rights })
+    }
+
+    /// Compares the member lists; with `hash` the members' data, too. `last` is the hash check that still stands.
+    pub async fn inspect(&self, now_ms: i64, hash: bool, last: Option<HashCheck>) -> Inspection {
+        let lists = lists::check(&self.members).await;
+        let hash = if hash { Some(hash::check(&self.with_rights, now_ms).await) } else { last };
+        Inspection { cluster: self.cluster.clone(), ts_ms: now_ms, lists, hash }
+    }
+}
+
+impl Inspection {
+    /// Whether members disagree about something.
+    pub fn found_something(&self) -> bool {
+        self.lists.different() > 1
+            || self.hash.as_ref().is_some_and(|hash| hash.verdict == HashVerdict::Differ)
+    }
+
+    /// What could not be looked at, for people. A missing right is said by the check itself, every time it is due.
+    pub fn problems(&self) -> Vec<String> {
+        let lists =
+            self.lists.left_out.iter().map(|(instance, why)| format!("member list of {instance}: {why}"));
+        let is_new = |hash: &&HashCheck| hash.ts_ms == self.ts_ms;
+        let hash = self.hash.iter().filter(is_new).flat_map(|hash| &hash.left_out);
+        lists.chain(hash.map(|(instance, why)| format!("hash of {instance}: {why}"))).collect()
+    }
+
+    /// The series that rules read. What could not be found out has none: it is unknown, not well.
+    pub fn series(&self) -> Vec<(Labels, f64)> {
+        let series = |name: &str, value: f64| {
+            (Labels::from_pairs([(METRIC_NAME, name), ("cluster", self.cluster.as_str())]), value)
+        };
+        let lists = self.lists.different();
+        let lists = (lists > 0).then(|| series("etcd_monitor_member_lists", lists as f64));
+        let mismatch = self.hash.as_ref().and_then(|hash| match hash.verdict {
+            HashVerdict::Agree => Some(0.0),
+            HashVerdict::Differ => Some(1.0),
+            HashVerdict::Unknown => None,
+        });
+        lists.into_iter().chain(mismatch.map(|value| series("etcd_monitor_hash_mismatch", value))).collect()
+    }
+
+    /// Whether a hash check is due `every` after the last that gave a verdict; one that gave none is repeated
+    /// with the next inspection but for a missing right, which nobody grants that often.
+    pub fn hash_is_due(last: Option<&HashCheck>, now_ms: i64, every: Duration) -> bool {
+        let every_ms = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
+        last.is_none_or(|last| {
+            let lasting = last.verdict != HashVerdict::Unknown || last.missing_right.is_some();
+            !lasting || now_ms.saturating_sub(last.ts_ms) >= every_ms
+        })
+    }
+}
+
+/// Member ids as people know them.
+fn short(id: u64) -> String {
+    MemberId(id).to_string()
+}
