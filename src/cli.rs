@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod connection;
 mod help;
+mod inspect;
 mod jobs;
 mod man;
 mod output;
@@ -73,6 +74,9 @@ pub enum Command {
     /// Read the cluster once and answer as a Nagios plugin: one line and an exit code
     #[command(after_help = help::CHECK)]
     Check(check::Check),
+    /// Compare what the members say of each other, and with --hash what they store
+    #[command(after_help = help::INSPECT)]
+    Inspect(inspect::Inspect),
     /// Show clusters, members, active incidents and how old the data is
     #[command(after_help = help::STATUS)]
     Status(status::Status),
@@ -186,6 +190,7 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Run(run) => run.execute(&global).await,
             Command::Jobs(jobs) => jobs.execute(&global).await,
             Command::Check(check) => check.execute(&global).await,
+            Command::Inspect(inspect) => inspect.execute(&global).await,
             Command::Status(status) => status.execute(&global).await,
             Command::Alerts(alerts) => alerts.execute(&global).await,
             Command::Ack(ack) => ack.execute(&global, Person::Acknowledges).await,

@@ -23,9 +23,8 @@ pub use divergence::Divergence;
 pub use hash::{HashCheck, HashVerdict, MemberHash};
 pub use lists::{ListCheck, ListedMember};
 
-/// Requests per second to one member, at most. The sentinel sends less than one, and both together stay below the
-/// two that are promised.
-const REQUESTS_PER_SECOND: f64 = 0.5;
+/// Of the requests per second that a member may get: the sentinel sends less than half of them.
+const SHARE_OF_REQUESTS: f64 = 0.25;
 
 /// What one inspection of a cluster found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,7 +57,8 @@ impl Inspector {
         login: Option<&Login>,
         backup: Option<&Login>,
     ) -> Result<Self, EtcdError> {
-        let slow = ClusterConfig { max_requests_per_second: REQUESTS_PER_SECOND, ..config.clone() };
+        let max_requests_per_second = config.max_requests_per_second * SHARE_OF_REQUESTS;
+        let slow = ClusterConfig { max_requests_per_second, ..config.clone() };
         let urls = lists::client_urls(&slow, login).await?;
         let with = |config: &ClusterConfig, login: Option<&Login>| -> Result<Vec<Member>, EtcdError> {
             urls.iter().map(|url| Member::new(config, url, login)).collect()

@@ -8,6 +8,7 @@ export ETCD_MONITOR_SOAK_SEEDS="${ETCD_MONITOR_SOAK_SEEDS:-2000}"
 export ETCD_MONITOR_SOAK_KILLS="${ETCD_MONITOR_SOAK_KILLS:-100}"
 export ETCD_MONITOR_SOAK_INCIDENTS="${ETCD_MONITOR_SOAK_INCIDENTS:-30000}"
 export ETCD_MONITOR_SOAK_PAGES="${ETCD_MONITOR_SOAK_PAGES:-20}"
+export ETCD_MONITOR_SOAK_INSPECTIONS="${ETCD_MONITOR_SOAK_INSPECTIONS:-500}"
 export PROPTEST_CASES="${PROPTEST_CASES:-2000}"
 cargo="${CARGO:-cargo}"
 
@@ -15,6 +16,8 @@ cargo="${CARGO:-cargo}"
 "$cargo" test --lib
 # Deliveries by seed, then a daemon that is killed again and again.
 "$cargo" test --test it -- --nocapture simulation failing_receivers sigkill
+# Hashes of healthy members under writes and compactions.
+"$cargo" test --test it -- --nocapture nobody_is_accused
 # Sequences over a store that fails.
 "$cargo" test --test it -- any_interleaving
 # PromQL beside Prometheus, with queries that nobody has seen yet.

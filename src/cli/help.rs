@@ -57,6 +57,22 @@ Exit codes, as a Nagios plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (also: wr
 
 Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*, ETCDCTL_*.";
 
+pub const INSPECT: &str = "\
+Examples:
+  etcd-monitor inspect --endpoints http://10.0.0.1:2379
+  etcd-monitor inspect prod-eu-1 --hash --config /etc/etcd-monitor.toml
+  etcd-monitor inspect --hash --json | jq '.[] | select(.hash.verdict != \"agree\")'
+
+Asks etcd now and stores nothing; the `inspect` job does the same every five minutes, with hashes once a day.
+Hashes are those of etcd's own check (HashKV), of all members at one revision. Each member reads all of its keys
+for it, one after the other: about a second per GiB. Nobody is accused before a second look; then the first
+revision that differs is searched for. The call needs the root role where etcd's authentication is on: see
+[cluster.backup-auth].
+
+Exit codes: 0 all agree, 1 members disagree, 2 wrong usage or configuration, 3 something could not be looked at.
+
+Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*, ETCDCTL_*.";
+
 pub const ALERT: &str = "\
 Examples:
   etcd-monitor alert test --channel ops

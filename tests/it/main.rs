@@ -27,6 +27,7 @@ mod etcd_probe;
 mod first_contact;
 mod help;
 mod incidents;
+mod inspect;
 mod lambda;
 mod pipeline;
 mod precision;
