@@ -6,16 +6,16 @@ use anyhow::Context as _;
 use futures::future::join_all;
 
 use crate::config::ClusterSetup;
-use crate::inspect::{Inspection, Inspector};
-use crate::model::{Labels, chain};
+use crate::inspect::{Inspection, Inspector, changes};
+use crate::model::{Event, Labels, chain};
 use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When};
 use crate::store::key::SequenceKey;
-use crate::store::{samples, sequence};
+use crate::store::{events, samples, sequence};
 
 /// The `inspect` job.
 pub const JOB: JobSpec = JobSpec {
     name: "inspect",
-    about: "Compare the members' lists of members and, daily, the hashes of their data",
+    about: "Look at certificates, compare the members' lists of members and, daily, the hashes of their data",
     when: When::Cron("40 */5 * * * *"),
     jitter: Duration::from_secs(30),
     catch_up: CatchUp::Skip,
@@ -39,10 +39,11 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         async move { (cluster.config.name.clone(), task.await) }
     });
     let (mut inspected, mut found, mut errors) = (0, 0, Vec::new());
-    let mut series: Vec<(Labels, f64)> = Vec::new();
+    let (mut series, mut happened): (Vec<(Labels, f64)>, Vec<Event>) = Default::default();
     for (name, outcome) in join_all(tasks).await {
         match outcome.context("this is a bug").flatten() {
-            Ok(inspection) => {
+            Ok((inspection, changes)) => {
+                happened.extend(changes);
                 inspected += 1;
                 found += usize::from(inspection.found_something());
                 series.extend(inspection.series());
@@ -52,13 +53,17 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         }
     }
     let now_ms = context.now_ms();
-    samples::write_recorded(context.store(), &context.services.writer, now_ms, &series).await?;
-    Ok(Summary::new(format!("{inspected} cluster(s), {found} with members that disagree"))
-        .with_errors(errors))
+    let (store, writer) = (context.store(), &context.services.writer);
+    samples::write_recorded(store, writer, now_ms, &series).await?;
+    if !happened.is_empty() {
+        events::write(store, writer, now_ms, &happened).await?;
+        context.services.changed.notify_one();
+    }
+    Ok(Summary::new(format!("{inspected} cluster(s), {found} with something wrong")).with_errors(errors))
 }
 
 /// Inspects one cluster and writes down what is new.
-async fn inspect(context: Context, cluster: ClusterSetup) -> anyhow::Result<Inspection> {
+async fn inspect(context: Context, cluster: ClusterSetup) -> anyhow::Result<(Inspection, Vec<Event>)> {
     let sequence = SequenceKey::inspection(cluster.config.name.as_str());
     let last = sequence::latest::<Inspection>(context.store(), &sequence).await?;
     let (number, last) = last.map_or((0, None), |(number, last)| (number, Some(last)));
@@ -72,6 +77,7 @@ async fn inspect(context: Context, cluster: ClusterSetup) -> anyhow::Result<Insp
     };
     let inspection =
         tokio::time::timeout(CLUSTER_TIMEOUT, look).await.context("the members are too slow")??;
+    let happened = last.as_ref().map(|last| changes(last, &inspection)).unwrap_or_default();
     let is_news = last.is_none_or(|last| {
         now_ms - last.ts_ms >= WRITTEN_EVERY_MS || Inspection { ts_ms: now_ms, ..last } != inspection
     });
@@ -80,5 +86,5 @@ async fn inspect(context: Context, cluster: ClusterSetup) -> anyhow::Result<Insp
         let writer = &context.services.writer;
         sequence::append(context.store(), &sequence, number + 1, &inspection, writer).await?;
     }
-    Ok(inspection)
+    Ok((inspection, happened))
 }

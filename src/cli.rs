@@ -74,7 +74,7 @@ pub enum Command {
     /// Read the cluster once and answer as a Nagios plugin: one line and an exit code
     #[command(after_help = help::CHECK)]
     Check(check::Check),
-    /// Compare what the members say of each other, and with --hash what they store
+    /// Look at certificates, compare what the members say of each other, and with --hash what they store
     #[command(after_help = help::INSPECT)]
     Inspect(inspect::Inspect),
     /// Show clusters, members, active incidents and how old the data is

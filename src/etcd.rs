@@ -12,6 +12,7 @@ mod error;
 mod login;
 mod member;
 mod pace;
+mod served;
 mod tls;
 pub mod wire;
 
@@ -20,6 +21,7 @@ pub use error::EtcdError;
 pub(crate) use error::transport as explain_transport;
 pub use member::{Answer, Member};
 pub use pace::Pace;
+pub use served::served_certificates;
 pub use tls::file_problems;
 
 /// Makes `ring` the process's TLS provider. Call it before the first connection; more calls do nothing.

@@ -5,6 +5,8 @@
 //! (rules read the series that `jobs/inspect.rs` writes).
 
 mod agreement;
+mod certificates;
+mod changes;
 mod config;
 mod divergence;
 mod hash;
@@ -18,6 +20,8 @@ use crate::etcd::{ClusterConfig, EtcdError, Login, Member};
 use crate::model::{ClusterName, Labels, METRIC_NAME, MemberId};
 
 pub use agreement::Groups;
+pub use certificates::{Certificate, CertificateCheck, Use};
+pub use changes::changes;
 pub use config::InspectConfig;
 pub use divergence::Divergence;
 pub use hash::{HashCheck, HashVerdict, MemberHash};
@@ -35,23 +39,31 @@ pub struct Inspection {
     pub lists: ListCheck,
     /// The last comparison of hashes; it is made less often than inspections. `None` before the first.
     pub hash: Option<HashCheck>,
+    pub certificates: CertificateCheck,
 }
 
 /// Reads one cluster for inspections.
 #[derive(Debug)]
 pub struct Inspector {
-    cluster: ClusterName,
+    config: ClusterConfig,
     /// As the cluster is watched.
-    members: Vec<Member>,
+    subjects: Vec<Subject>,
     /// The same members with the rights that hashes need.
     with_rights: Vec<Member>,
+}
+
+/// A member, and what only its member list entry says.
+#[derive(Debug, Clone)]
+struct Subject {
+    member: Member,
+    peer_urls: Vec<String>,
 }
 
 impl Inspector {
     /// Asks the cluster who its members are. `backup` is the credential with the root role, for hashes.
     ///
     /// # Errors
-    /// When the configuration does not fit together, or no endpoint knows the members.
+    /// When the configuration does not fit together.
     pub async fn find(
         config: &ClusterConfig,
         login: Option<&Login>,
@@ -59,9 +71,9 @@ impl Inspector {
     ) -> Result<Self, EtcdError> {
         let max_requests_per_second = config.max_requests_per_second * SHARE_OF_REQUESTS;
         let slow = ClusterConfig { max_requests_per_second, ..config.clone() };
-        let urls = lists::client_urls(&slow, login).await?;
+        let found = lists::members(&slow, login).await?;
         let with = |config: &ClusterConfig, login: Option<&Login>| -> Result<Vec<Member>, EtcdError> {
-            urls.iter().map(|url| Member::new(config, url, login)).collect()
+            found.iter().map(|(url, _)| Member::new(config, url, login)).collect()
         };
         let members = with(&slow, login)?;
         // Clones share the connection and the pace.
@@ -69,22 +81,31 @@ impl Inspector {
             true => with(&slow.as_backup(), backup.or(login))?,
             false => members.clone(),
         };
-        Ok(Self { cluster: config.name.clone(), members, with_rights })
+        let peers = found.iter().map(|(_, peer_urls)| peer_urls.clone());
+        let subjects =
+            members.into_iter().zip(peers).map(|(member, peer_urls)| Subject { member, peer_urls });
+        let subjects = subjects.collect();
+        Ok(Self { config: slow, subjects, with_rights })
     }
 
-    /// Compares the member lists; with `hash` the members' data, too. `last` is the hash check that still stands.
+    /// Compares the member lists and looks at the certificates; with `hash` compares the members' data, too.
+    /// `last` is the hash check that still stands.
     pub async fn inspect(&self, now_ms: i64, hash: bool, last: Option<HashCheck>) -> Inspection {
-        let lists = lists::check(&self.members).await;
+        let (lists, certificates) =
+            tokio::join!(lists::check(&self.subjects), certificates::check(&self.config, &self.subjects));
         let hash = if hash { Some(hash::check(&self.with_rights, now_ms).await) } else { last };
-        Inspection { cluster: self.cluster.clone(), ts_ms: now_ms, lists, hash }
+        Inspection { cluster: self.config.name.clone(), ts_ms: now_ms, lists, hash, certificates }
     }
 }
 
 impl Inspection {
-    /// Whether members disagree about something.
+    /// Whether members disagree about something, or a certificate has expired.
     pub fn found_something(&self) -> bool {
+        let expired = |seen: &Certificate| seen.not_after_ms <= self.ts_ms;
+        let differ = |hash: &HashCheck| hash.verdict == HashVerdict::Differ;
         self.lists.different() > 1
-            || self.hash.as_ref().is_some_and(|hash| hash.verdict == HashVerdict::Differ)
+            || self.certificates.seen.iter().any(expired)
+            || self.hash.as_ref().is_some_and(differ)
     }
 
     /// What could not be looked at, for people. A missing right is said by the check itself, every time it is due.
@@ -93,7 +114,9 @@ impl Inspection {
             self.lists.left_out.iter().map(|(instance, why)| format!("member list of {instance}: {why}"));
         let is_new = |hash: &&HashCheck| hash.ts_ms == self.ts_ms;
         let hash = self.hash.iter().filter(is_new).flat_map(|hash| &hash.left_out);
-        lists.chain(hash.map(|(instance, why)| format!("hash of {instance}: {why}"))).collect()
+        let hash = hash.map(|(instance, why)| format!("hash of {instance}: {why}"));
+        let certificates = self.certificates.left_out.iter().map(|(what, why)| format!("{what}: {why}"));
+        lists.chain(hash).chain(certificates).collect()
     }
 
     /// The series that rules read. What could not be found out has none: it is unknown, not well.
@@ -108,7 +131,18 @@ impl Inspection {
             HashVerdict::Differ => Some(1.0),
             HashVerdict::Unknown => None,
         });
-        lists.into_iter().chain(mismatch.map(|value| series("etcd_monitor_hash_mismatch", value))).collect()
+        let mismatch = mismatch.map(|value| series("etcd_monitor_hash_mismatch", value));
+        let certificates = self.certificates.seen.iter().map(|certificate| {
+            let labels = [
+                (METRIC_NAME, "etcd_monitor_cert_expiry_seconds"),
+                ("cluster", self.cluster.as_str()),
+                ("certificate", certificate.used_as.as_str()),
+            ];
+            let instance = certificate.instance.iter().map(|instance| ("instance", instance.as_str()));
+            let labels = Labels::from_pairs(labels.into_iter().chain(instance));
+            (labels, (certificate.not_after_ms - self.ts_ms) as f64 / 1e3)
+        });
+        lists.into_iter().chain(mismatch).chain(certificates).collect()
     }
 
     /// Whether a hash check is due `every` after the last that gave a verdict; one that gave none is repeated

@@ -63,13 +63,14 @@ Examples:
   etcd-monitor inspect prod-eu-1 --hash --config /etc/etcd-monitor.toml
   etcd-monitor inspect --hash --json | jq '.[] | select(.hash.verdict != \"agree\")'
 
-Asks etcd now and stores nothing; the `inspect` job does the same every five minutes, with hashes once a day.
+Asks etcd now and stores nothing: which certificates its ports serve, who each member says is a member, and with
+--hash whether all hold the same data. The `inspect` job does the same every five minutes, with hashes once a day.
 Hashes are those of etcd's own check (HashKV), of all members at one revision. Each member reads all of its keys
 for it, one after the other: about a second per GiB. Nobody is accused before a second look; then the first
 revision that differs is searched for. The call needs the root role where etcd's authentication is on: see
 [cluster.backup-auth].
 
-Exit codes: 0 all agree, 1 members disagree, 2 wrong usage or configuration, 3 something could not be looked at.
+Exit codes: 0 all agree, 1 members disagree or a certificate has expired, 2 wrong usage or configuration, 3 something could not be looked at.
 
 Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*, ETCDCTL_*.";
 

@@ -8,6 +8,7 @@ use super::connection::Connect;
 use super::{Global, Stop, output};
 use crate::config::{ClusterSetup, Config, Overrides};
 use crate::inspect::{HashCheck, HashVerdict, Inspection, Inspector, ListCheck};
+use crate::model::unit::rfc3339;
 use crate::model::{Instance, chain};
 use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
@@ -90,6 +91,13 @@ fn print(inspection: &Inspection) {
             });
             output::line(format_args!("    {}: {}", names(members), list.collect::<Vec<_>>().join(", ")));
         }
+    }
+    for certificate in &inspection.certificates.seen {
+        let days = (certificate.not_after_ms - inspection.ts_ms) as f64 / 86_400_000.0;
+        let whose = certificate.instance.as_ref().map_or("our own", |instance| instance.as_str());
+        let state = if days < 0.0 { "EXPIRED" } else { "expires" };
+        let (used_as, at) = (certificate.used_as.as_str(), rfc3339(certificate.not_after_ms));
+        output::line(format_args!("  certificate   {used_as} of {whose}: {state} {at} ({days:.0} days)"));
     }
     let Some(hash) = &inspection.hash else { return };
     output::line(format_args!("  data          {}", of_hash(hash)));

@@ -156,23 +156,31 @@ impl Material {
             let roots = self.roots.as_ref().unwrap_or(&SYSTEM_ROOTS);
             Lenient::named(Arc::clone(roots), self.server_name.as_deref())?
         };
-        let config = rustls::ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|e| e.to_string())?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
-        let mut config = match &self.identity_pem {
-            None => config.with_no_client_auth(),
-            Some((cert, key)) => {
-                let chain = CertificateDer::pem_slice_iter(cert).flatten().collect();
-                let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| e.to_string())?;
-                config.with_client_auth_cert(chain, key).map_err(|e| e.to_string())?
-            }
-        };
+        let mut config = self.watching(Arc::new(verifier))?;
         // One server; the default makes room for 256 sessions of each member.
         config.resumption = Resumption::in_memory_sessions(4);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(builder.tls_backend_preconfigured(config))
+    }
+
+    /// A client that shows our certificate, if there is one, and leaves the server's to `verifier`.
+    pub(super) fn watching(
+        &self,
+        verifier: Arc<dyn ServerCertVerifier>,
+    ) -> Result<rustls::ClientConfig, String> {
+        let config = rustls::ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|e| e.to_string())?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        match &self.identity_pem {
+            None => Ok(config.with_no_client_auth()),
+            Some((cert, key)) => {
+                let chain = CertificateDer::pem_slice_iter(cert).flatten().collect();
+                let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| e.to_string())?;
+                config.with_client_auth_cert(chain, key).map_err(|e| e.to_string())
+            }
+        }
     }
 }
 
@@ -184,7 +192,7 @@ static SYSTEM_ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
     Arc::new(roots)
 });
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 

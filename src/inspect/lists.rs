@@ -6,7 +6,7 @@ use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 
 use super::agreement::Groups;
-use super::short;
+use super::{Subject, short};
 use crate::etcd::wire::MemberListResponse;
 use crate::etcd::{ClusterConfig, EtcdError, Login, Member};
 use crate::model::Instance;
@@ -41,25 +41,25 @@ impl ListCheck {
     }
 }
 
-/// The client URLs of all members, from the first endpoint that tells; members that never started have none.
-pub(super) async fn client_urls(
+/// Each member's client URL and peer URLs, from the first endpoint that tells. Where none does, because its
+/// certificate has expired say, they are the configured endpoints: these can be looked at all the same.
+///
+/// # Errors
+/// When the configuration does not fit together.
+pub(super) async fn members(
     config: &ClusterConfig,
     login: Option<&Login>,
-) -> Result<Vec<String>, EtcdError> {
-    if !config.discover_members {
-        return Ok(config.endpoints.clone());
-    }
-    let mut failure = None;
+) -> Result<Vec<(String, Vec<String>)>, EtcdError> {
     for endpoint in &config.endpoints {
-        match Member::new(config, endpoint, login)?.member_list(false).await {
-            Ok(list) => return Ok(urls(config, &list)),
-            Err(error) => failure = Some(error),
+        if let Ok(list) = Member::new(config, endpoint, login)?.member_list(false).await {
+            return Ok(urls(config, &list));
         }
     }
-    failure.map_or_else(|| Ok(config.endpoints.clone()), Err)
+    Ok(config.endpoints.iter().map(|endpoint| (endpoint.clone(), Vec::new())).collect())
 }
 
-fn urls(config: &ClusterConfig, list: &MemberListResponse) -> Vec<String> {
+/// Members that never started have no client URL and are left out.
+fn urls(config: &ClusterConfig, list: &MemberListResponse) -> Vec<(String, Vec<String>)> {
     let ours: Vec<Instance> =
         config.endpoints.iter().filter_map(|endpoint| Instance::of_endpoint(endpoint).ok()).collect();
     let url = |urls: &Vec<String>| {
@@ -67,25 +67,29 @@ fn urls(config: &ClusterConfig, list: &MemberListResponse) -> Vec<String> {
         let known = urls.iter().find(|url| Instance::of_endpoint(url).is_ok_and(|i| ours.contains(&i)));
         known.or_else(|| urls.first()).cloned()
     };
-    list.members.iter().filter_map(|member| url(&member.client_urls)).collect()
+    let is_ours = |url: &String| Instance::of_endpoint(url).is_ok_and(|i| ours.contains(&i));
+    let members =
+        list.members.iter().filter_map(|member| Some((url(&member.client_urls)?, member.peer_urls.clone())));
+    members.filter(|(url, _)| config.discover_members || is_ours(url)).collect()
 }
 
 /// Compares the lists that members have in their own memory; looks again before it says that some differ.
-pub(super) async fn check(members: &[Member]) -> ListCheck {
-    let first = look(members).await;
+pub(super) async fn check(subjects: &[Subject]) -> ListCheck {
+    let first = look(subjects).await;
     if first.different() <= 1 {
         return first;
     }
     tokio::time::sleep(PAUSE).await;
-    look(members).await
+    look(subjects).await
 }
 
-async fn look(members: &[Member]) -> ListCheck {
+async fn look(subjects: &[Subject]) -> ListCheck {
     // Not confirmed by a quorum: what each remembers is the question.
-    let answers = join_all(members.iter().map(|member| member.member_list(false))).await;
+    let answers = join_all(subjects.iter().map(|subject| subject.member.member_list(false))).await;
     let mut lists = Vec::new();
     let mut left_out = Vec::new();
-    for (member, answer) in members.iter().zip(answers) {
+    for (subject, answer) in subjects.iter().zip(answers) {
+        let member = &subject.member;
         match answer {
             Ok(list) => lists.push((member.instance().clone(), listed(&list))),
             Err(error) => left_out.push((member.instance().clone(), error.to_string())),

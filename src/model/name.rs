@@ -88,9 +88,14 @@ impl Instance {
         host_port.parse()
     }
 
+    /// The part before the port; an IPv6 address in its brackets.
+    pub fn host(&self) -> &str {
+        self.0.rsplit_once(':').map_or(&*self.0, |(host, _)| host)
+    }
+
     /// Whether only this machine reaches it: `localhost`, `127.0.0.0/8` and `[::1]`.
     pub fn is_loopback(&self) -> bool {
-        let host = self.0.rsplit_once(':').map_or(&*self.0, |(host, _)| host);
+        let host = self.host();
         let address = host.trim_start_matches('[').trim_end_matches(']');
         host == "localhost" || address.parse::<core::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }

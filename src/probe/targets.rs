@@ -156,10 +156,7 @@ impl Targets {
     ) -> Target {
         let template = self.config.metrics_urls.first().filter(|_| self.has_template());
         let metrics_url = match (template, &member) {
-            (Some(template), _) => {
-                let host = instance.as_str().rsplit_once(':').map_or(instance.as_str(), |(host, _)| host);
-                Some(template.replace("{host}", host))
-            }
+            (Some(template), _) => Some(template.replace("{host}", instance.host())),
             // With a URL per endpoint nothing is known of where other members serve theirs.
             (None, Ok(member)) if configured.is_some() || !self.metrics_are_elsewhere() => {
                 Some(format!("{}/metrics", member.url()))

@@ -215,7 +215,7 @@ async fn write(
 mod tests {
     use super::*;
     use crate::model::{EventKind, Severity};
-    use crate::store::{StoreConfig, events};
+    use crate::store::events;
 
     fn event(kind: EventKind, ts_ms: i64) -> Event {
         let cluster: ClusterName = "a".parse().expect("name");
@@ -234,8 +234,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_watch_that_stands_by_tells_only_what_is_one_event_to_all() {
-        let config = StoreConfig { url: "memory:".to_owned(), ..StoreConfig::default() };
-        let store = Store::open(&config, &|_| None).await.expect("opens");
+        let store = Store::in_memory();
         let buffer = Buffer::default();
         let now_ms = 1_790_000_000_000;
         let [seen, old, new] = [now_ms, now_ms + 1_000, now_ms + 60_000];

@@ -14,6 +14,7 @@ fn file(name: &str) -> PathBuf {
 fn environment() -> Environment {
     let secrets = [
         "ETCD_PASSWORD",
+        "ETCD_ROOT_PASSWORD",
         "WEBHOOK_SECRET",
         "SMTP_PASSWORD",
         "SLACK_TOKEN",

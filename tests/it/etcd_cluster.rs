@@ -46,7 +46,7 @@ pub enum Tls {
     Server,
     /// The server's certificate has expired.
     Expired,
-    /// Client certificates are demanded, and metrics are served in plain HTTP too, as kubeadm sets etcd up.
+    /// Clients and peers must show certificates, and metrics are served in plain HTTP too, as kubeadm sets etcd up.
     Mutual,
 }
 
@@ -124,11 +124,11 @@ impl EtcdCluster {
             .members
             .iter()
             .enumerate()
-            .map(|(n, m)| format!("m{n}=http://127.0.0.1:{}", m.peer_port))
+            .map(|(n, m)| format!("m{n}={}://127.0.0.1:{}", self.peer_scheme(), m.peer_port))
             .collect();
         let node = &self.members[i];
         let client = format!("{scheme}://127.0.0.1:{}", node.client_port);
-        let peer = format!("http://127.0.0.1:{}", node.peer_port);
+        let peer = format!("{}://127.0.0.1:{}", self.peer_scheme(), node.peer_port);
         let log = File::options().create(true).append(true).open(self.log(i)).expect("log");
         let mut command = Command::new(self.options.version.binary());
         command
@@ -167,6 +167,9 @@ impl EtcdCluster {
         if self.options.tls == Tls::Mutual {
             command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(&self.pki.ca);
             command.args(["--listen-metrics-urls", &self.metrics_listener(i)]);
+            command.arg("--peer-client-cert-auth").arg("--peer-trusted-ca-file").arg(&self.pki.ca);
+            command.arg("--peer-cert-file").arg(&self.pki.server_cert);
+            command.arg("--peer-key-file").arg(&self.pki.server_key);
         }
         self.members[i].process = Some(command.spawn().expect("etcd starts"));
     }
@@ -204,6 +207,10 @@ impl EtcdCluster {
 
     fn log(&self, i: usize) -> PathBuf {
         self.dir.path().join(format!("m{i}.log"))
+    }
+
+    fn peer_scheme(&self) -> &'static str {
+        if self.options.tls == Tls::Mutual { "https" } else { "http" }
     }
 
     fn scheme(&self) -> &'static str {

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use etcd_client::{Client, PutOptions};
 use etcd_monitor::etcd::Login;
-use etcd_monitor::inspect::{HashVerdict, Inspection, Inspector};
+use etcd_monitor::etcd::TlsConfig;
+use etcd_monitor::inspect::{HashVerdict, Inspection, Inspector, Use, changes};
+use etcd_monitor::model::EventKind;
 
 use crate::etcd_auth::with_auth;
-use crate::etcd_cluster::{EtcdCluster, Options, Version};
+use crate::etcd_cluster::{EtcdCluster, Options, Tls, Version};
 use crate::program::{self, stderr, stdout};
 
 async fn inspect(cluster: &EtcdCluster, login: Option<&Login>, backup: Option<&Login>) -> Inspection {
@@ -98,7 +100,7 @@ fn said_by_the_program(cluster: &EtcdCluster, planted: i64) {
         (output.status.code(), format!("{}{}", stdout(&output), stderr(&output)))
     };
     let (code, said) = run("inspect");
-    assert_eq!((code, said.contains("1 with members that disagree")), (Some(0), true), "{said}");
+    assert_eq!((code, said.contains("1 with something wrong")), (Some(0), true), "{said}");
     let output = program::output(&["query", "--store", store, "--json", "etcd_monitor_hash_mismatch"]);
     let text = stdout(&output);
     assert!(text.contains("\"1\""), "{text}{}", stderr(&output));
@@ -196,4 +198,69 @@ async fn a_member_that_hangs_is_left_out_and_a_single_one_is_no_news() {
     let unknown = program::output(&["inspect", "nobody", "--endpoints", &endpoint]);
     assert_eq!(unknown.status.code(), Some(2));
     assert!(stderr(&unknown).contains("there is no cluster \"nobody\""), "{}", stderr(&unknown));
+}
+
+/// How often each use was seen, with the days left of the first to expire.
+fn certificates(found: &Inspection) -> Vec<(Use, usize, f64)> {
+    let expiry = |used_as: Use| {
+        let series = found.series();
+        let of_use = series.iter().filter(|(labels, _)| {
+            labels.metric_name() == "etcd_monitor_cert_expiry_seconds"
+                && labels.get("certificate") == Some(used_as.as_str())
+        });
+        let days: Vec<f64> = of_use.map(|(_, seconds)| seconds / 86_400.0).collect();
+        (used_as, days.len(), days.into_iter().fold(f64::INFINITY, f64::min))
+    };
+    [Use::Server, Use::Peer, Use::Metrics, Use::Client].into_iter().map(expiry).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_of_all_ports_are_seen_expired_ones_too() {
+    let now_ms = 1_700_000_000_000;
+    for version in [Version::V3_4, Version::V3_5_30] {
+        let options = Options { tls: Tls::Mutual, version, ..Options::default() };
+        let cluster = EtcdCluster::start(2, options).await;
+        let inspector = Inspector::find(&cluster.config(), None, None).await.expect("found");
+        let found = inspector.inspect(now_ms, false, None).await;
+        assert_eq!(found.problems(), [""; 0], "{found:#?}");
+        let counts: Vec<usize> = certificates(&found).into_iter().map(|(_, count, _)| count).collect();
+        // Metrics are served in plain HTTP.
+        assert_eq!(counts, [2, 2, 0, 1], "{found:#?}");
+        let peer = found.certificates.seen.iter().find(|seen| seen.used_as == Use::Peer).expect("seen");
+        assert_eq!(peer.names, ["127.0.0.1", "localhost"]);
+        assert!(peer.issuer.contains("it CA") && peer.subject.contains("server"), "{peer:?}");
+
+        // Without a certificate of ours the peer port refuses us, after it showed its own.
+        let tls = TlsConfig { ca: Some(cluster.pki.ca.clone()), ..TlsConfig::default() };
+        let stranger = etcd_monitor::etcd::ClusterConfig { tls: Some(tls), ..cluster.config() };
+        let inspector = Inspector::find(&stranger, None, None).await.expect("found");
+        let found = inspector.inspect(now_ms, false, None).await;
+        let counts: Vec<usize> = certificates(&found).into_iter().map(|(_, count, _)| count).collect();
+        assert_eq!(counts, [2, 0, 0, 0], "without the member list no peer is known: {found:#?}");
+    }
+
+    // Nobody can talk to it any more, so it must be said all the more.
+    let mut cluster = EtcdCluster::start(1, Options { tls: Tls::Expired, ..Options::default() }).await;
+    let inspector = Inspector::find(&cluster.config(), None, None).await.expect("found");
+    let before = inspector.inspect(now_ms, false, None).await;
+    let (_, count, days) = certificates(&before)[0];
+    assert!(count == 1 && days < -1_000.0, "{count} {days}");
+    assert_eq!(before.lists.different(), 0, "{before:#?}");
+
+    // Rotated: etcd reads the files at every handshake.
+    std::fs::copy(&cluster.pki.server_cert, &cluster.pki.expired_cert).expect("copied");
+    std::fs::copy(&cluster.pki.server_key, &cluster.pki.expired_key).expect("copied");
+    cluster.kill(0);
+    cluster.restart(0);
+    let mut after = before.clone();
+    until("the new certificate", async || {
+        after = inspector.inspect(now_ms, false, None).await;
+        let (_, count, days) = certificates(&after)[0];
+        count == 1 && days > 0.0
+    })
+    .await;
+    let events = changes(&before, &after);
+    assert_eq!(events.len(), 1, "{events:#?}");
+    assert_eq!(events[0].kind, EventKind::ConfigChanged);
+    assert!(events[0].details["server serial"]["after"].is_string(), "{events:#?}");
 }

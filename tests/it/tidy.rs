@@ -23,28 +23,28 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "config",
         &[
             "model", "etcd", "discover", "probe", "store", "rules", "alert", "deliver", "report", "watch",
-            "promql", "survey",
+            "promql", "survey", "inspect",
         ],
     ),
     (
         "run",
         &[
-            "model", "etcd", "discover", "probe", "promql", "store", "rules", "alert", "deliver", "report",
-            "watch", "config", "survey",
+            "model", "etcd", "inspect", "discover", "probe", "promql", "store", "rules", "alert", "deliver",
+            "report", "watch", "config", "survey",
         ],
     ),
     (
         "cli",
         &[
-            "model", "etcd", "discover", "probe", "promql", "store", "rules", "alert", "deliver", "report",
-            "watch", "config", "run", "jobs", "survey",
+            "model", "etcd", "inspect", "discover", "probe", "promql", "store", "rules", "alert", "deliver",
+            "report", "watch", "config", "run", "jobs", "survey",
         ],
     ),
     (
         "jobs",
         &[
-            "model", "etcd", "discover", "probe", "promql", "store", "rules", "alert", "deliver", "report",
-            "watch", "config", "run", "survey",
+            "model", "etcd", "inspect", "discover", "probe", "promql", "store", "rules", "alert", "deliver",
+            "report", "watch", "config", "run", "survey",
         ],
     ),
 ];
