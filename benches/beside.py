@@ -213,6 +213,7 @@ def main():
     timed += queries(history("day", 1, 24, 0.5), 60, every)
     timed += queries(history("month", 3, 30 * 24, 0.5, *MONTH), 1800, every[:3])
     render = words(beside("render", 5))
+    events = words(beside("events", DIR / "events", 100_000, 60))
     mib = lambda value: f"{value / 2**20:.0f} MiB"
     percent = lambda value: f"{value * 100:.1f} %"
     per_core = lambda value: f"{value:,.0f}"
@@ -231,6 +232,7 @@ def main():
         row("Bytes per sample, busy cluster", busy["ours"], busy["theirs"], "≤ 1.0×", lambda v: f"{v:.3f}"),
         *(row(f"Range query, {name}", ours, theirs, "≤ 1×", lambda v: f"{v * 1000:.1f} ms") for name, ours, theirs in timed),
         f"| Render {render['clusters']} clusters, {render['files']} files | {float(render['seconds']):.2f} s | – | – | ≤ 5 s |",
+        f"| Search text in {int(events['events']):,} events of 30 days, p95 of {events['searches']} | {float(events['p95_ms']):.0f} ms | – | – | ≤ 500 ms |",
         "",
         f"Ingest: {took['up']} of {TARGETS} members up, measured for {SECONDS} s, "
         f"{took['told']['series']} series in our head ({took['told']['refused']} refused for its memory limit).",

@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod config;
 mod connection;
+mod events;
 mod help;
 mod inspect;
 mod jobs;
@@ -83,6 +84,9 @@ pub enum Command {
     /// List active incidents, or all that the store knows
     #[command(after_help = help::ALERTS)]
     Alerts(alerts::Alerts),
+    /// Show what happened: leaders, members, alarms, versions, configurations, alerts
+    #[command(after_help = help::EVENTS)]
+    Events(events::Events),
     /// Take an incident on: it is not repeated any more
     #[command(after_help = help::ACK)]
     Ack(ack::Ack),
@@ -193,6 +197,7 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Inspect(inspect) => inspect.execute(&global).await,
             Command::Status(status) => status.execute(&global).await,
             Command::Alerts(alerts) => alerts.execute(&global).await,
+            Command::Events(events) => events.execute(&global).await,
             Command::Ack(ack) => ack.execute(&global, Person::Acknowledges).await,
             Command::Unack(ack) => ack.execute(&global, Person::GivesBack).await,
             Command::Silence(silence) => silence.execute(&global).await,

@@ -12,6 +12,7 @@
     reason = "a measuring program: it stops at what it did not expect, and it is where the clock is read"
 )]
 
+mod events;
 mod history;
 mod ingest;
 mod members;
@@ -25,7 +26,8 @@ const USAGE: &str = "usage (see benches/run.sh):
   ingest  PORT TARGETS INTERVAL_MS WARM_S SECONDS DIR  scrape them into a store
   write   DIR TARGETS HOURS MOVING [METRIC…]  the same history as store and as OpenMetrics text
   query   DIR START_S END_S STEP_S ROUNDS EXPRESSION
-  render  ROUNDS";
+  render  ROUNDS
+  events  DIR COUNT ROUNDS                   search a month of so many events";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -58,6 +60,7 @@ fn main() {
             let range = [start, end, step].map(|text| number(text) * 1000);
             history::query(Path::new(dir), range, number(rounds), expression);
         }
+        ["events", dir, count, rounds] => events::run(Path::new(dir), number(count), rounds.parse().unwrap()),
         ["render", rounds] => render::run(rounds.parse().unwrap()),
         // `cargo bench` calls every target without words of ours.
         _ => eprintln!("{USAGE}"),

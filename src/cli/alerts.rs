@@ -47,7 +47,7 @@ pub enum Least {
 }
 
 impl Least {
-    fn severity(self) -> Severity {
+    pub(super) fn severity(self) -> Severity {
         match self {
             Self::Info => Severity::Info,
             Self::Warning => Severity::Warning,
@@ -151,7 +151,7 @@ fn cells(incident: &Incident, since: String) -> Vec<String> {
 }
 
 /// A cell of RFC 4180. What a spreadsheet would run as a formula gets a quote before it.
-fn quoted(cell: &str) -> String {
+pub(super) fn quoted(cell: &str) -> String {
     let text = if cell.starts_with(['=', '+', '@']) { format!("'{cell}") } else { cell.to_owned() };
     match text.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),

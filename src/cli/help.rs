@@ -106,6 +106,18 @@ The short id in the first column is what ack, unack and snooze take. Silenced in
 
 Exit codes: 0 done (also without incidents), 1 failed, 2 wrong usage or configuration.";
 
+pub const EVENTS: &str = "\
+Examples:
+  etcd-monitor events
+  etcd-monitor events --since 30d --cluster prod-eu-1 --kind 'member-*' --kind leader-changed
+  etcd-monitor events --since 7d --severity warning quota
+  etcd-monitor events --since 30d --csv > events.csv
+  etcd-monitor events --id 3f2a9c01
+
+Reads the store, not etcd. With --id the event is shown whole: what was and what is, and what else happened before.
+
+Exit codes: 0 done (also without events), 1 failed, 2 wrong usage or configuration.";
+
 pub const ACK: &str = "\
 Examples:
   etcd-monitor ack 3f2a9c01

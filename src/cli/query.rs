@@ -53,7 +53,7 @@ enum Shape {
 }
 
 /// RFC 3339, or seconds since the epoch with or without a fraction.
-fn parse_time(text: &str) -> Result<i64, String> {
+pub(super) fn parse_time(text: &str) -> Result<i64, String> {
     if let Ok(seconds) = text.parse::<f64>()
         && seconds.is_finite()
     {

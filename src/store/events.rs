@@ -1,12 +1,13 @@
 //! The events table: what happened to clusters, each happening once however many saw it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 
 use super::columns::{Cells, instant, json, plain, text};
 use super::key::Key;
-use super::scan::{self, TableRow};
+use super::scan::{self, TableRow, Wanted};
 use super::table::Table;
 use super::{Store, StoreError, Writer};
 use crate::model::{ClusterName, Event, EventKind, Severity};
@@ -52,15 +53,54 @@ impl TableRow for Event {
     }
 }
 
-/// Which events to read; absent fields let everything through.
+/// Which events to read; absent and empty fields let everything through.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub cluster: Option<ClusterName>,
     pub kinds: Vec<EventKind>,
+    /// At least this bad.
+    pub severity: Option<Severity>,
+    /// Part of what it happened to, such as a member's instance or name, or of the text; in any case of letters.
+    pub member: Option<String>,
+    /// All of these are in the subject, the actor, the text or the details; in any case of letters.
+    pub words: Vec<String>,
     pub start_ms: i64,
     pub end_ms: i64,
     /// The newest this many.
     pub limit: Option<usize>,
+}
+
+impl Filter {
+    /// What decides over a row by its cells. Rows of a kind that this version does not know, written by a newer
+    /// one, are passed over: the others are to be read all the same.
+    fn wanted(&self) -> Wanted {
+        let lower = |text: &String| text.to_lowercase();
+        let (words, member) =
+            (self.words.iter().map(lower).collect::<Vec<_>>(), self.member.as_ref().map(lower));
+        let filter = self.clone();
+        Arc::new(move |cells: Cells<'_>| {
+            let Some(kind) = cells.text("kind").and_then(EventKind::parse) else { return false };
+            let column = |name: &str| cells.text(name).unwrap_or_default();
+            (filter.kinds.is_empty() || filter.kinds.contains(&kind))
+                && filter.cluster.as_ref().is_none_or(|cluster| column("cluster") == cluster.as_str())
+                && filter.severity.is_none_or(|least| Severity::of_label(column("severity")) >= least)
+                && member.as_ref().is_none_or(|member| holds(&["subject", "text"].map(column), member))
+                && words.iter().all(|word| holds(&["text", "subject", "actor", "details"].map(column), word))
+        })
+    }
+}
+
+/// Whether one of `texts` has `part`, which is in lower case.
+fn holds(texts: &[&str], part: &str) -> bool {
+    texts.iter().any(|text| {
+        // Most text is ASCII, and most of that does not hold it: no copy of it is made.
+        if text.is_ascii() && part.is_ascii() {
+            let part = part.as_bytes();
+            part.is_empty() || text.as_bytes().windows(part.len()).any(|at| at.eq_ignore_ascii_case(part))
+        } else {
+            text.to_lowercase().contains(part)
+        }
+    })
 }
 
 /// Writes events. One that was written before, by whomever, is one event to readers.
@@ -82,12 +122,8 @@ pub async fn write(
 /// When a file cannot be read.
 pub async fn query(store: &Store, filter: &Filter) -> Result<Vec<Event>, StoreError> {
     let mut by_id: BTreeMap<String, Event> = BTreeMap::new();
-    for event in scan::read::<Event>(store, filter.start_ms, filter.end_ms).await? {
-        let fits = filter.cluster.as_ref().is_none_or(|cluster| event.cluster == *cluster)
-            && (filter.kinds.is_empty() || filter.kinds.contains(&event.kind));
-        if !fits {
-            continue;
-        }
+    let found = scan::read_wanted::<Event>(store, filter.start_ms, filter.end_ms, &filter.wanted()).await?;
+    for event in found {
         match by_id.get_mut(&event.id) {
             Some(known) if known.ts_ms <= event.ts_ms => {}
             Some(known) => *known = event,
@@ -133,5 +169,42 @@ mod tests {
         assert_eq!(found, [event("h:2", 1500), event("h:1", 1000)]);
         let none = Filter { kinds: vec![EventKind::AlarmRaised], ..all };
         assert_eq!(query(&store, &none).await.expect("read"), []);
+    }
+
+    #[tokio::test]
+    async fn a_filter_asks_for_all_of_its_parts() {
+        let store = Store::in_memory();
+        let older =
+            Event { severity: Severity::Info, text: "m1 is the leader".to_owned(), ..event("h:1", 1000) };
+        let newer = Event {
+            kind: EventKind::ConfigChanged,
+            actor: Some("ann".to_owned()),
+            details: serde_json::json!({"quota": {"before": "2GiB", "after": "ÄRGER"}}),
+            ..event("h:2", 2000)
+        };
+        write(&store, &Writer::new(1, 1), 3000, &[older, newer]).await.expect("written");
+        let all = Filter { end_ms: 9000, ..Filter::default() };
+        let words = |words: &[&str]| Filter {
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            ..all.clone()
+        };
+        for (filter, subjects) in [
+            (all.clone(), &["h:2", "h:1"][..]),
+            (words(&["LEADER"]), &["h:2", "h:1"]),
+            (words(&["leader", "is THE"]), &["h:1"]),
+            (words(&["ann"]), &["h:2"]),
+            (words(&["ärger"]), &["h:2"]),
+            (words(&["2gib", "h:1"]), &[]),
+            (Filter { severity: Some(Severity::Warning), ..all.clone() }, &["h:2"]),
+            (Filter { member: Some("H:1".to_owned()), ..all.clone() }, &["h:1"]),
+            (Filter { kinds: vec![EventKind::ConfigChanged], ..all.clone() }, &["h:2"]),
+            (Filter { cluster: "other".parse().ok(), ..all.clone() }, &[]),
+            (Filter { limit: Some(1), ..all.clone() }, &["h:2"]),
+            (Filter { start_ms: 1500, ..all.clone() }, &["h:2"]),
+        ] {
+            let found = query(&store, &filter).await.expect("read");
+            let found: Vec<&str> = found.iter().map(|event| event.subject.as_str()).collect();
+            assert_eq!(found, subjects, "{filter:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Writing segments of, and reading whole, the small tables: readings, events, job runs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -58,16 +59,29 @@ pub(super) async fn write<R: TableRow>(
     Ok(keys)
 }
 
+/// Whether a row is wanted, by its cells: what is not is never parsed.
+pub(super) type Wanted = Arc<dyn Fn(Cells<'_>) -> bool + Send + Sync>;
+
 /// Every row with `start_ms <= time <= end_ms`, in no promised order, duplicates of overlapping witnesses
 /// included.
-pub(super) async fn read<R: TableRow>(
+pub(super) async fn read<R: TableRow + 'static>(
     store: &Store,
     start_ms: i64,
     end_ms: i64,
 ) -> Result<Vec<R>, StoreError> {
+    read_wanted(store, start_ms, end_ms, &(Arc::new(|_: Cells<'_>| true) as Wanted)).await
+}
+
+/// [`read`], of the rows that `wanted` lets through.
+pub(super) async fn read_wanted<R: TableRow + 'static>(
+    store: &Store,
+    start_ms: i64,
+    end_ms: i64,
+    wanted: &Wanted,
+) -> Result<Vec<R>, StoreError> {
     let mut tried = 1;
     loop {
-        match read_once(store, start_ms, end_ms).await {
+        match read_once(store, start_ms, end_ms, wanted).await {
             // A merge or the retention overtook the listing.
             Err(error) if error.is_not_found() && tried < 3 => tried += 1,
             result => return result,
@@ -75,7 +89,12 @@ pub(super) async fn read<R: TableRow>(
     }
 }
 
-async fn read_once<R: TableRow>(store: &Store, start_ms: i64, end_ms: i64) -> Result<Vec<R>, StoreError> {
+async fn read_once<R: TableRow + 'static>(
+    store: &Store,
+    start_ms: i64,
+    end_ms: i64,
+    wanted: &Wanted,
+) -> Result<Vec<R>, StoreError> {
     let mut keys = Vec::new();
     for day in store.days(R::TABLE).await? {
         if day < Day::of(start_ms) || day > Day::of(end_ms) {
@@ -89,24 +108,33 @@ async fn read_once<R: TableRow>(store: &Store, start_ms: i64, end_ms: i64) -> Re
                 .map(|file| file.entry.key.clone()),
         );
     }
-    let bodies: Vec<(Key, bytes::Bytes)> = stream::iter(keys)
-        .map(|key| async move { store.get_table_file(&key).await.map(|body| (key, body)) })
+    let decoded: Vec<Vec<R>> = stream::iter(keys)
+        .map(|key| async move {
+            let body = store.get_table_file(&key).await?;
+            let wanted = Arc::clone(wanted);
+            // A task each: files are decoded on all cores.
+            let decoded = tokio::spawn(async move { decode::<R>(&key, body, &wanted) }).await;
+            decoded.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        })
         .buffered(16)
         .try_collect()
         .await?;
+    let within = |row: &R| (start_ms..=end_ms).contains(&row.time_ms());
+    Ok(decoded.into_iter().flatten().filter(within).collect())
+}
+
+fn decode<R: TableRow>(key: &Key, body: bytes::Bytes, wanted: &Wanted) -> Result<Vec<R>, StoreError> {
     let mut rows = Vec::new();
-    for (key, body) in bodies {
-        let (_, batches) = file::decode(&key, body)?;
-        for batch in batches {
-            let batch = batch.map_err(|source| StoreError::Arrow { key: key.to_string(), source })?;
-            for row in 0..batch.num_rows() {
-                let parsed = R::of_cells(Cells { batch: &batch, row }).ok_or_else(|| StoreError::Body {
+    let (_, batches) = file::decode(key, body)?;
+    for batch in batches {
+        let batch = batch.map_err(|source| StoreError::Arrow { key: key.to_string(), source })?;
+        for row in 0..batch.num_rows() {
+            let cells = Cells { batch: &batch, row };
+            if wanted(cells) {
+                rows.push(R::of_cells(cells).ok_or_else(|| StoreError::Body {
                     key: key.to_string(),
                     reason: format!("row {row} lacks a value or has a malformed one"),
-                })?;
-                if (start_ms..=end_ms).contains(&parsed.time_ms()) {
-                    rows.push(parsed);
-                }
+                })?);
             }
         }
     }

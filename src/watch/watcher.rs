@@ -248,7 +248,9 @@ impl<C: Fn() -> i64 + Send + Sync> Ticker for Polled<C> {
 
     async fn tick(&mut self) {
         let now_ms = (self.now_ms)();
-        if self.shared.tick(&mut self.cluster, now_ms).await.changed {
+        let tick = self.shared.tick(&mut self.cluster, now_ms).await;
+        // What happened is stored at once, however long a flush may wait.
+        if tick.changed || !tick.events.is_empty() {
             self.shared.view.ring();
             // A full channel means that the rules are about to be evaluated anyway.
             let _ = self.hints.try_send(());

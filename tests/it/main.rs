@@ -24,6 +24,7 @@ mod etcd_auth;
 mod etcd_cluster;
 mod etcd_faults;
 mod etcd_probe;
+mod events;
 mod first_contact;
 mod help;
 mod incidents;
