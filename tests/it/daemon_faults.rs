@@ -11,7 +11,7 @@ use crate::deliver::http::Hook;
 use crate::etcd_cluster::{EtcdCluster, Options};
 use crate::program::{self, Daemon, files_under};
 
-fn told(hook: &Hook, status: &str) -> usize {
+pub fn told(hook: &Hook, status: &str) -> usize {
     let words = format!("\"status\":\"{status}\",\"truncatedAlerts\"");
     hook.accepted().iter().filter(|body| body.contains("TestMemberDown") && body.contains(&words)).count()
 }

@@ -46,4 +46,5 @@ mod templates;
 mod tidy;
 mod time_to_page;
 mod tls;
+mod two_watches;
 mod uploads;
