@@ -168,6 +168,7 @@ impl EventKind {
                 | Self::AlarmRaised
                 | Self::AlarmCleared
                 | Self::VersionChanged
+                | Self::RaftSnapshotSaved
         )
     }
 

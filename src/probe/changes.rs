@@ -3,10 +3,13 @@
 //! Only what both readings are sure of becomes an event: a member that did not answer has not been
 //! removed, and an unknown leader is not a new one.
 
+mod counters;
+
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use self::counters::Counted;
 use crate::model::{Alarm, Event, EventKind, Instance, MemberId, MemberReading, Reading, Severity};
 
 /// What is known of a cluster from all readings so far. A reading in the middle of an election or a restart
@@ -22,6 +25,7 @@ pub struct Known {
     /// `None` until a member told of its alarms.
     alarms: Option<Vec<Alarm>>,
     versions: BTreeMap<Instance, String>,
+    counted: Counted,
 }
 
 impl Known {
@@ -34,7 +38,9 @@ impl Known {
             members: None,
             alarms: None,
             versions: BTreeMap::new(),
+            counted: Counted::default(),
         };
+        known.counted.observe(first);
         known.learn(first);
         known
     }
@@ -51,6 +57,7 @@ impl Known {
             reachability(&self.last, next, &mut events);
             alarms(self, next, &mut events);
             versions(self, next, &mut events);
+            events.extend(self.counted.observe(next));
         }
         self.learn(next);
         events

@@ -7,7 +7,7 @@ use etcd_monitor::model::{Event, EventKind, Severity};
 use etcd_monitor::store::{Store, StoreConfig, Writer, events};
 use serde_json::{Value, json};
 
-use crate::etcd_cluster::{EtcdCluster, Options};
+use crate::etcd_cluster::{EtcdCluster, Options, Version};
 use crate::program::{self, Daemon, stderr, stdout};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -103,11 +103,11 @@ async fn events_are_filtered_shown_and_exported() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_stored_long_before_the_next_flush() {
-    let cluster = EtcdCluster::start(1, Options::default()).await;
+    let mut cluster = EtcdCluster::start(1, Options { version: Version::V3_4, ..Options::default() }).await;
     let folder = tempfile::tempdir().expect("a folder");
     let store = folder.path().join("data");
     let config = format!(
-        "[store]\nurl = '{}'\n[watch]\nflush-interval = '5m'\n[[cluster]]\nname = 'c'\nendpoints = ['{}']\n",
+        "[store]\nurl = '{}'\n[watch]\nflush-interval = '5m'\nscrape-interval = '2s'\n[[cluster]]\nname = 'c'\nendpoints = ['{}']\n",
         store.display(),
         cluster.endpoint(0)
     );
@@ -127,11 +127,28 @@ async fn an_event_is_stored_long_before_the_next_flush() {
     let mut client = cluster.client().await;
     client.alarm(AlarmAction::Activate, AlarmType::Nospace, None).await.expect("an alarm");
     let raised = Instant::now();
-    until("the alarm", &|| {
+    let has = |kind: &str, words: &str| {
         let store = store.display().to_string();
-        let output = program::output(&["events", "--store", &store, "--kind", "alarm-raised", "--csv"]);
-        stdout(&output).contains("NOSPACE")
-    })
-    .await;
+        let output = program::output(&["events", "--store", &store, "--kind", kind, "--csv"]);
+        stdout(&output).contains(words)
+    };
+    until("the alarm", &|| has("alarm-raised", "NOSPACE")).await;
     println!("from the alarm to the stored event: {:.1} s", raised.elapsed().as_secs_f64());
+
+    // What only counters tell.
+    client.alarm(AlarmAction::Deactivate, AlarmType::Nospace, None).await.expect("disarmed");
+    until("its end", &|| has("alarm-cleared", "NOSPACE")).await;
+    let mut revision = 0;
+    for n in 0..10 {
+        let put = client.put("key", n.to_string(), None).await.expect("put");
+        revision = put.header().expect("a header").revision();
+    }
+    client.compact(revision, None).await.expect("compacted");
+    until("the compaction", &|| has("compaction", &format!("up to revision {revision}"))).await;
+    client.defragment().await.expect("defragmented");
+    until("the defragmentation", &|| has("defrag-ended", "defragmented its database in")).await;
+    cluster.kill(0);
+    cluster.restart(0);
+    until("the restart", &|| has("member-restarted", "started anew")).await;
+    assert!(!has("raft-snapshot-applied", "behind"), "nobody was behind");
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::{ErrorKind, MemberStatus, ReadingError, StatusSource};
 
-fn member(id: u64, leader: u64, term: u64) -> MemberReading {
+pub(super) fn member(id: u64, leader: u64, term: u64) -> MemberReading {
     MemberReading {
         instance: format!("10.0.0.{id}:2379").parse().expect("instance"),
         member_id: Some(MemberId(id)),
@@ -41,7 +41,7 @@ fn down(id: u64) -> MemberReading {
     MemberReading { status: None, errors: vec![error], ..member(id, 0, 0) }
 }
 
-fn reading(ts_ms: i64, members: Vec<MemberReading>) -> Reading {
+pub(super) fn reading(ts_ms: i64, members: Vec<MemberReading>) -> Reading {
     let cluster = "c".parse().expect("name");
     Reading { cluster, ts_ms, duration_ms: 1, cluster_id: None, members, alarms: vec![], errors: vec![] }
 }
