@@ -57,6 +57,8 @@ pub struct Inspector {
 struct Subject {
     member: Member,
     peer_urls: Vec<String>,
+    /// Whether the member list has it.
+    is_listed: bool,
 }
 
 impl Inspector {
@@ -71,20 +73,18 @@ impl Inspector {
     ) -> Result<Self, EtcdError> {
         let max_requests_per_second = config.max_requests_per_second * SHARE_OF_REQUESTS;
         let slow = ClusterConfig { max_requests_per_second, ..config.clone() };
-        let found = lists::members(&slow, login).await?;
-        let with = |config: &ClusterConfig, login: Option<&Login>| -> Result<Vec<Member>, EtcdError> {
-            found.iter().map(|(url, _)| Member::new(config, url, login)).collect()
-        };
-        let members = with(&slow, login)?;
-        // Clones share the connection and the pace.
-        let with_rights = match backup.is_some() || slow.backup_tls.is_some() {
-            true => with(&slow.as_backup(), backup.or(login))?,
-            false => members.clone(),
-        };
-        let peers = found.iter().map(|(_, peer_urls)| peer_urls.clone());
-        let subjects =
-            members.into_iter().zip(peers).map(|(member, peer_urls)| Subject { member, peer_urls });
-        let subjects = subjects.collect();
+        let mut subjects = Vec::new();
+        for found in lists::members(&slow, login).await? {
+            let member = Member::new(&slow, &found.client_url, login)?;
+            subjects.push(Subject { member, peer_urls: found.peer_urls, is_listed: found.is_listed });
+        }
+        let others = backup.is_some() || slow.backup_tls.is_some();
+        let with_rights = subjects.iter().filter(|subject| subject.is_listed).map(|subject| match others {
+            true => Member::new(&slow.as_backup(), subject.member.url(), backup.or(login)),
+            // Clones share the connection and the pace.
+            false => Ok(subject.member.clone()),
+        });
+        let with_rights = with_rights.collect::<Result<_, _>>()?;
         Ok(Self { config: slow, subjects, with_rights })
     }
 

@@ -41,36 +41,54 @@ impl ListCheck {
     }
 }
 
-/// Each member's client URL and peer URLs, from the first endpoint that tells. Where none does, because its
-/// certificate has expired say, they are the configured endpoints: these can be looked at all the same.
+/// Where a member, or what is configured as one, is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) client_url: String,
+    pub(super) peer_urls: Vec<String>,
+    /// Whether the member list has it. An endpoint that it does not have may be an address of a member, or a member
+    /// of another cluster: it is asked for its list, and counts for nothing else.
+    pub(super) is_listed: bool,
+}
+
+/// The members that the first endpoint tells of, and the other endpoints. Where none tells, because its certificate
+/// has expired say, they are the endpoints: these can be looked at all the same.
 ///
 /// # Errors
 /// When the configuration does not fit together.
-pub(super) async fn members(
-    config: &ClusterConfig,
-    login: Option<&Login>,
-) -> Result<Vec<(String, Vec<String>)>, EtcdError> {
+pub(super) async fn members(config: &ClusterConfig, login: Option<&Login>) -> Result<Vec<Found>, EtcdError> {
     for endpoint in &config.endpoints {
         if let Ok(list) = Member::new(config, endpoint, login)?.member_list(false).await {
-            return Ok(urls(config, &list));
+            return Ok(found(config, &list));
         }
     }
-    Ok(config.endpoints.iter().map(|endpoint| (endpoint.clone(), Vec::new())).collect())
+    let endpoints = config.endpoints.iter().cloned();
+    Ok(endpoints.map(|client_url| Found { client_url, peer_urls: Vec::new(), is_listed: true }).collect())
 }
 
 /// Members that never started have no client URL and are left out.
-fn urls(config: &ClusterConfig, list: &MemberListResponse) -> Vec<(String, Vec<String>)> {
-    let ours: Vec<Instance> =
-        config.endpoints.iter().filter_map(|endpoint| Instance::of_endpoint(endpoint).ok()).collect();
-    let url = |urls: &Vec<String>| {
+fn found(config: &ClusterConfig, list: &MemberListResponse) -> Vec<Found> {
+    let instance = |url: &String| Instance::of_endpoint(url).ok();
+    let ours: Vec<Instance> = config.endpoints.iter().filter_map(instance).collect();
+    let is_ours = |url: &&String| instance(url).is_some_and(|instance| ours.contains(&instance));
+    let mut found = Vec::new();
+    let mut listed = Vec::new();
+    for member in &list.members {
         // The configured endpoint, where a member has several addresses: it is the one that is known to work.
-        let known = urls.iter().find(|url| Instance::of_endpoint(url).is_ok_and(|i| ours.contains(&i)));
-        known.or_else(|| urls.first()).cloned()
-    };
-    let is_ours = |url: &String| Instance::of_endpoint(url).is_ok_and(|i| ours.contains(&i));
-    let members =
-        list.members.iter().filter_map(|member| Some((url(&member.client_urls)?, member.peer_urls.clone())));
-    members.filter(|(url, _)| config.discover_members || is_ours(url)).collect()
+        let configured = member.client_urls.iter().find(is_ours);
+        let url = configured.or_else(|| member.client_urls.first().filter(|_| config.discover_members));
+        if let Some(url) = url {
+            let (client_url, peer_urls) = (url.clone(), member.peer_urls.clone());
+            found.push(Found { client_url, peer_urls, is_listed: true });
+        }
+        listed.extend(member.client_urls.iter().filter_map(instance));
+    }
+    for endpoint in &config.endpoints {
+        if instance(endpoint).is_some_and(|instance| !listed.contains(&instance)) {
+            found.push(Found { client_url: endpoint.clone(), peer_urls: Vec::new(), is_listed: false });
+        }
+    }
+    found
 }
 
 /// Compares the lists that members have in their own memory; looks again before it says that some differ.

@@ -264,3 +264,21 @@ async fn certificates_of_all_ports_are_seen_expired_ones_too() {
     assert_eq!(events[0].kind, EventKind::ConfigChanged);
     assert!(events[0].details["server serial"]["after"].is_string(), "{events:#?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_of_two_clusters_disagree_about_who_is_a_member() {
+    let (one, other) =
+        (EtcdCluster::start(1, Options::default()).await, EtcdCluster::start(1, Options::default()).await);
+    let mut config = one.config();
+    config.endpoints.extend(other.endpoints());
+    let inspector = Inspector::find(&config, None, None).await.expect("found");
+    let found = inspector.inspect(1_000, true, None).await;
+    assert_eq!(found.lists.different(), 2, "{found:#?}");
+    assert!(found.found_something());
+    // It is no member, so its data are no evidence of anything.
+    assert_eq!(found.hash.expect("asked for").verdict, HashVerdict::Unknown);
+    let endpoints = config.endpoints.join(",");
+    let output = program::output(&["inspect", "--endpoints", &endpoints]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stdout(&output).contains("member lists  DIFFER: there are 2 lists"), "{}", stdout(&output));
+}
