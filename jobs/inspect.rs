@@ -7,7 +7,7 @@ use futures::future::join_all;
 
 use crate::config::ClusterSetup;
 use crate::inspect::{Inspection, Inspector, changes};
-use crate::model::{Event, Labels, chain};
+use crate::model::{Labels, chain};
 use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When};
 use crate::store::key::SequenceKey;
 use crate::store::{events, samples, sequence};
@@ -39,11 +39,10 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         async move { (cluster.config.name.clone(), task.await) }
     });
     let (mut inspected, mut found, mut errors) = (0, 0, Vec::new());
-    let (mut series, mut happened): (Vec<(Labels, f64)>, Vec<Event>) = Default::default();
+    let mut series: Vec<(Labels, f64)> = Vec::new();
     for (name, outcome) in join_all(tasks).await {
         match outcome.context("this is a bug").flatten() {
-            Ok((inspection, changes)) => {
-                happened.extend(changes);
+            Ok(inspection) => {
                 inspected += 1;
                 found += usize::from(inspection.found_something());
                 series.extend(inspection.series());
@@ -53,17 +52,12 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         }
     }
     let now_ms = context.now_ms();
-    let (store, writer) = (context.store(), &context.services.writer);
-    samples::write_recorded(store, writer, now_ms, &series).await?;
-    if !happened.is_empty() {
-        events::write(store, writer, now_ms, &happened).await?;
-        context.services.changed.notify_one();
-    }
+    samples::write_recorded(context.store(), &context.services.writer, now_ms, &series).await?;
     Ok(Summary::new(format!("{inspected} cluster(s), {found} with something wrong")).with_errors(errors))
 }
 
 /// Inspects one cluster and writes down what is new.
-async fn inspect(context: Context, cluster: ClusterSetup) -> anyhow::Result<(Inspection, Vec<Event>)> {
+async fn inspect(context: Context, cluster: ClusterSetup) -> anyhow::Result<Inspection> {
     let sequence = SequenceKey::inspection(cluster.config.name.as_str());
     let last = sequence::latest::<Inspection>(context.store(), &sequence).await?;
     let (number, last) = last.map_or((0, None), |(number, last)| (number, Some(last)));
@@ -78,13 +72,18 @@ async fn inspect(context: Context, cluster: ClusterSetup) -> anyhow::Result<(Ins
     let inspection =
         tokio::time::timeout(CLUSTER_TIMEOUT, look).await.context("the members are too slow")??;
     let happened = last.as_ref().map(|last| changes(last, &inspection)).unwrap_or_default();
+    let writer = &context.services.writer;
+    // Before what they were found by is written down: a run that dies here is repeated, and finds them again.
+    if !happened.is_empty() {
+        events::write(context.store(), writer, now_ms, &happened).await?;
+        context.services.changed.notify_one();
+    }
     let is_news = last.is_none_or(|last| {
         now_ms - last.ts_ms >= WRITTEN_EVERY_MS || Inspection { ts_ms: now_ms, ..last } != inspection
     });
     if is_news {
         // Another host that inspected meanwhile knows as much.
-        let writer = &context.services.writer;
         sequence::append(context.store(), &sequence, number + 1, &inspection, writer).await?;
     }
-    Ok((inspection, happened))
+    Ok(inspection)
 }

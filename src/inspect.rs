@@ -30,6 +30,9 @@ pub use lists::{ListCheck, ListedMember};
 /// Of the requests per second that a member may get: the sentinel sends less than half of them.
 const SHARE_OF_REQUESTS: f64 = 0.25;
 
+/// The rule that tells of a difference fires until a check finds none.
+const REPEATED_AFTER_A_DIFFERENCE: Duration = Duration::from_secs(3_600);
+
 /// What one inspection of a cluster found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Inspection {
@@ -145,13 +148,17 @@ impl Inspection {
         lists.into_iter().chain(mismatch).chain(certificates).collect()
     }
 
-    /// Whether a hash check is due `every` after the last that gave a verdict; one that gave none is repeated
-    /// with the next inspection but for a missing right, which nobody grants that often.
+    /// Whether a hash check is due: `every` after the last that gave a verdict, and at the latest an hour after one
+    /// that found a difference, so that its end is seen. One that gave no verdict is repeated with the next
+    /// inspection, but for a missing right, which nobody grants that often.
     pub fn hash_is_due(last: Option<&HashCheck>, now_ms: i64, every: Duration) -> bool {
-        let every_ms = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
         last.is_none_or(|last| {
-            let lasting = last.verdict != HashVerdict::Unknown || last.missing_right.is_some();
-            !lasting || now_ms.saturating_sub(last.ts_ms) >= every_ms
+            let wait = match (last.verdict, &last.missing_right) {
+                (HashVerdict::Agree, _) | (HashVerdict::Unknown, Some(_)) => every,
+                (HashVerdict::Differ, _) => every.min(REPEATED_AFTER_A_DIFFERENCE),
+                (HashVerdict::Unknown, None) => Duration::ZERO,
+            };
+            now_ms.saturating_sub(last.ts_ms) >= i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
         })
     }
 }
@@ -159,4 +166,37 @@ impl Inspection {
 /// Member ids as people know them.
 fn short(id: u64) -> String {
     MemberId(id).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_due_by_what_the_last_check_found() {
+        let (minute, hour, day) = (60_000, 3_600_000, 86_400_000);
+        let every = Duration::from_secs(86_400);
+        assert!(Inspection::hash_is_due(None, 0, every));
+        for (verdict, right, not_yet_ms, due_ms) in [
+            (HashVerdict::Agree, None, day - 1, day),
+            (HashVerdict::Differ, None, hour - 1, hour),
+            (HashVerdict::Unknown, Some("root"), day - 1, day),
+            (HashVerdict::Unknown, None, -1, 5 * minute),
+        ] {
+            let last = HashCheck {
+                ts_ms: 0,
+                verdict,
+                revision: None,
+                members: Vec::new(),
+                minority: Vec::new(),
+                divergence: None,
+                left_out: Vec::new(),
+                missing_right: right.map(str::to_owned),
+            };
+            let due = |now_ms| Inspection::hash_is_due(Some(&last), now_ms, every);
+            assert_eq!((due(not_yet_ms), due(due_ms)), (false, true), "{verdict:?}");
+            let often = Inspection::hash_is_due(Some(&last), 10 * minute, Duration::from_secs(600));
+            assert!(often, "never more seldom than configured: {verdict:?}");
+        }
+    }
 }

@@ -11,19 +11,20 @@ use crate::model::unit::rfc3339;
 use crate::model::{Event, EventKind, Severity};
 
 /// The changes from `before` to `after`. Only what both saw is compared: a port that was not looked at has not
-/// changed. Ids depend on what it is now, so two inspectors write one event.
+/// changed. Ids depend on what it is now and on the inspection that it is compared with, so a repeat writes the same
+/// events, and what changes there and back again is two.
 pub fn changes(before: &Inspection, after: &Inspection) -> Vec<Event> {
     let mut events = members(before, after);
     for certificate in &after.certificates.seen {
         let same =
             |old: &&Certificate| (&old.instance, old.used_as) == (&certificate.instance, certificate.used_as);
         let old = before.certificates.seen.iter().find(same);
-        events.extend(old.and_then(|old| replaced(after, old, certificate)));
+        events.extend(old.and_then(|old| replaced(before.ts_ms, after, old, certificate)));
     }
     events
 }
 
-fn replaced(after: &Inspection, old: &Certificate, new: &Certificate) -> Option<Event> {
+fn replaced(since_ms: i64, after: &Inspection, old: &Certificate, new: &Certificate) -> Option<Event> {
     let told = |certificate: &Certificate| {
         [
             ("serial", certificate.serial.clone()),
@@ -40,7 +41,7 @@ fn replaced(after: &Inspection, old: &Certificate, new: &Certificate) -> Option<
         "the {used_as} certificate of {subject} is another one; it expires {}",
         rfc3339(new.not_after_ms)
     );
-    let occurrence = format!("{used_as} {} {}", new.serial, new.not_after_ms);
+    let occurrence = format!("{since_ms} {used_as} {} {}", new.serial, new.not_after_ms);
     (!details.is_empty()).then(|| event(after, EventKind::ConfigChanged, subject, &occurrence, text, details))
 }
 
@@ -64,7 +65,8 @@ fn members(before: &Inspection, after: &Inspection) -> Vec<Event> {
         let details = difference("member", &told(was), &told(member));
         let subject = if member.name.is_empty() { id } else { &member.name };
         if !details.is_empty() {
-            let occurrence = format!("{id} {} {:?} {:?}", member.name, member.peer_urls, member.client_urls);
+            let now = (&member.name, &member.peer_urls, &member.client_urls);
+            let occurrence = format!("{} {id} {now:?}", before.ts_ms);
             let what: Vec<&str> = details.keys().map(String::as_str).collect();
             let text = format!("member {subject} changed: {}", what.join(", "));
             events.push(event(after, EventKind::ConfigChanged, subject, &occurrence, text, details));

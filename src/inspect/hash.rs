@@ -188,6 +188,10 @@ async fn round(replicas: &[impl Replica]) -> Round {
             Err(refusal) => round.leave_out(replica, refusal),
         }
     }
+    // Of one alone nothing is learned, and hashing costs it something.
+    if known.len() < 2 {
+        return round;
+    }
     known.sort_by_key(|(_, revision)| *revision);
     // The slowest decides; one that is behind what others have compacted cannot be compared with them.
     for slowest in 0..known.len() {
