@@ -20,6 +20,7 @@ mod samples;
 mod schedule;
 mod secret;
 mod series;
+pub mod support;
 pub mod unit;
 
 pub use cause::chain;

@@ -109,7 +109,7 @@ fn print(inspection: &Inspection) {
     }
 }
 
-fn of_lists(lists: &ListCheck) -> String {
+pub(super) fn of_lists(lists: &ListCheck) -> String {
     match lists.different() {
         0 => "unknown: no member answers".to_owned(),
         1 => {
@@ -120,7 +120,7 @@ fn of_lists(lists: &ListCheck) -> String {
     }
 }
 
-fn of_hash(hash: &HashCheck) -> String {
+pub(super) fn of_hash(hash: &HashCheck) -> String {
     let at = hash.revision.map(|revision| format!(" at revision {revision}")).unwrap_or_default();
     match hash.verdict {
         HashVerdict::Agree => format!("{} members hold the same data{at}", hash.members.len()),
@@ -141,6 +141,18 @@ fn of_hash(hash: &HashCheck) -> String {
             format!("DIFFER{at}: {who}{}", since.unwrap_or_default())
         }
     }
+}
+
+/// When the first of a cluster's certificates expires; `None` without any.
+pub(super) fn of_certificates(inspection: &Inspection, now_ms: i64) -> Option<String> {
+    let first = inspection.certificates.seen.iter().min_by_key(|certificate| certificate.not_after_ms)?;
+    let days = (first.not_after_ms - now_ms) as f64 / 86_400_000.0;
+    let whose = first.instance.as_ref().map_or_else(|| "our own".to_owned(), |at| format!("that of {at}"));
+    let used_as = first.used_as.as_str();
+    Some(match days < 0.0 {
+        true => format!("the {used_as} certificate, {whose}, HAS EXPIRED {:.0} days ago", -days),
+        false => format!("the first certificate to expire is {whose} ({used_as}) in {days:.0} days"),
+    })
 }
 
 fn names(members: &[Instance]) -> String {

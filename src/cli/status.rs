@@ -1,18 +1,23 @@
 //! `status`: clusters, members, active incidents, and how old the data is.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::inspect::{of_certificates, of_hash, of_lists};
 use super::{Global, Stop, open_to_read, output};
 use crate::config::{Config, Overrides};
+use crate::inspect::Inspection;
+use crate::model::support::{MINORS, Support, support};
 use crate::model::unit::{human_bytes, human_span, rfc3339};
 use crate::model::{ClusterName, Incident, ReadingRow};
 use crate::report::{ClusterInput, Input, verdict};
 use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
-use crate::store::Store;
+use crate::store::key::Prefix;
+use crate::store::{Store, sequence};
 use crate::survey::{Subject, in_store};
 
 #[derive(Debug, Args)]
@@ -42,10 +47,11 @@ impl Status {
         }
         // The report's "now" is its data; a person at a terminal asks about the present.
         let as_of_now = Input { data_through_ms: now_ms, ..input };
+        let inspections = inspections(&store).await?;
         if self.json {
-            output::json(&to_json(&config, &as_of_now))?;
+            output::json(&to_json(&config, &as_of_now, &inspections))?;
         } else {
-            print(&config, &as_of_now);
+            print(&config, &as_of_now, &inspections);
         }
         Ok(Exit::Ok.into())
     }
@@ -57,13 +63,40 @@ pub(super) async fn subjects(config: &Config, store: &Store, now_ms: i64) -> any
     let mut subjects = config.subjects();
     for name in in_store(store, now_ms).await? {
         if subjects.iter().all(|subject| subject.name != name) {
-            subjects.push(Subject { name, tags: std::collections::BTreeMap::new() });
+            subjects.push(Subject { name, tags: BTreeMap::new() });
         }
     }
     Ok(subjects)
 }
 
-fn print(config: &Config, input: &Input) {
+/// The newest inspection of each cluster.
+async fn inspections(store: &Store) -> anyhow::Result<BTreeMap<ClusterName, Inspection>> {
+    let newest = sequence::all_latest::<Inspection>(store, &Prefix::inspections()).await?;
+    Ok(newest.into_iter().map(|(_, _, inspection)| (inspection.cluster.clone(), inspection)).collect())
+}
+
+/// What the newest inspection found, one line each.
+fn inspected(inspection: &Inspection, now_ms: i64) -> Vec<String> {
+    let ago = |at_ms: i64| human_span(now_ms.saturating_sub(at_ms));
+    let lists = format!("inspected {} ago: {}", ago(inspection.ts_ms), of_lists(&inspection.lists));
+    let hash = inspection.hash.as_ref().map(|hash| format!("{} ({} ago)", of_hash(hash), ago(hash.ts_ms)));
+    [Some(lists), hash, of_certificates(inspection, now_ms)].into_iter().flatten().collect()
+}
+
+/// The members of which nobody knows whether this program understands them.
+fn untested(cluster: &ClusterInput) -> Option<String> {
+    let versions: BTreeSet<&str> = cluster.rows.iter().filter_map(|row| row.version.as_deref()).collect();
+    let unknown: Vec<&str> =
+        versions.into_iter().filter(|version| support(version) == Some(Support::Untested)).collect();
+    let known: Vec<String> = MINORS.iter().map(|((major, minor), _)| format!("{major}.{minor}")).collect();
+    let (unknown, known) =
+        (Some(unknown).filter(|unknown| !unknown.is_empty())?.join(", "), known.join(", "));
+    Some(format!(
+        "warning: etcd {unknown} is not among the versions that etcd-monitor is tested with: {known}"
+    ))
+}
+
+fn print(config: &Config, input: &Input, inspections: &BTreeMap<ClusterName, Inspection>) {
     if input.clusters.is_empty() {
         output::note(
             "no cluster is configured and the store has no reading; start with: etcd-monitor run --endpoints …",
@@ -83,6 +116,11 @@ fn print(config: &Config, input: &Input) {
             let header =
                 ["member", "endpoint", "role", "version", "term", "lag", "db", "quota", "alarms", "error"];
             output::table(&header, cluster.rows.iter().map(|row| cells(row, &cluster.rows)).collect());
+        }
+        let inspection = inspections.get(&cluster.name);
+        let found = inspection.map(|found| inspected(found, input.data_through_ms)).unwrap_or_default();
+        for said in found.into_iter().chain(untested(cluster)) {
+            output::line(format_args!("  {said}"));
         }
         let active: Vec<&Incident> = cluster.incidents.iter().filter(|i| i.state.is_active()).collect();
         if !active.is_empty() {
@@ -132,7 +170,7 @@ fn incident_cells(incident: &Incident, now_ms: i64) -> Vec<String> {
     ]
 }
 
-fn to_json(config: &Config, input: &Input) -> Value {
+fn to_json(config: &Config, input: &Input, inspections: &BTreeMap<ClusterName, Inspection>) -> Value {
     let clusters = input.clusters.iter().map(|cluster| {
         let verdict = verdict(&config.report, input, cluster);
         let members = cluster.rows.iter().map(|row| {
@@ -147,6 +185,8 @@ fn to_json(config: &Config, input: &Input) -> Value {
             "tags": cluster.tags,
             "verdict": verdict,
             "read_ms": cluster.rows.iter().map(|row| row.ts_ms).max(),
+            "inspection": inspections.get(&cluster.name),
+            "warnings": untested(cluster).into_iter().collect::<Vec<_>>(),
             "members": members.collect::<Vec<_>>(),
             "incidents": cluster.incidents.iter().filter(|i| i.state.is_active()).collect::<Vec<_>>(),
         })

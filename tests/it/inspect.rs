@@ -108,6 +108,12 @@ fn said_by_the_program(cluster: &EtcdCluster, planted: i64) {
     assert_eq!(code, Some(0), "{said}");
     let output = program::output(&["alerts", "--store", store]);
     assert!(stdout(&output).contains("EtcdHashMismatch"), "{}", stdout(&output));
+    run("collect");
+    let output = program::output(&["status", "--store", store]);
+    let status = stdout(&output);
+    assert!(status.contains("3 member(s) have the same list of 3"), "{status}{}", stderr(&output));
+    assert!(status.contains(&format!("the first revision that differs is {planted}")), "{status}");
+    assert!(!status.contains("warning: etcd"), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
