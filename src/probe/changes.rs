@@ -4,6 +4,7 @@
 //! removed, and an unknown leader is not a new one.
 
 mod counters;
+mod partition;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,8 @@ pub struct Known {
     alarms: Option<Vec<Alarm>>,
     versions: BTreeMap<Instance, String>,
     counted: Counted,
+    /// Who does not hear whom, as told last.
+    partition: Option<String>,
 }
 
 impl Known {
@@ -39,6 +42,7 @@ impl Known {
             alarms: None,
             versions: BTreeMap::new(),
             counted: Counted::default(),
+            partition: None,
         };
         known.counted.observe(first);
         known.learn(first);
@@ -57,6 +61,7 @@ impl Known {
             reachability(&self.last, next, &mut events);
             alarms(self, next, &mut events);
             versions(self, next, &mut events);
+            events.extend(partition::observe(&mut self.partition, next));
             events.extend(self.counted.observe(next));
         }
         self.learn(next);
@@ -350,4 +355,4 @@ fn versions(known: &Known, next: &Reading, events: &mut Vec<Event>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -30,6 +30,8 @@ mod help;
 mod incidents;
 mod inspect;
 mod lambda;
+mod netns;
+mod partition;
 mod pipeline;
 mod precision;
 mod program;
