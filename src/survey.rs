@@ -9,9 +9,10 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::alert::{Silence, SilenceSource, Silences};
+use crate::model::catalogue::catalogue;
 use crate::model::{ClusterName, Incident, METRIC_NAME, Matcher, ReadingRow, Selection, Series};
 use crate::promql::{self, EvalOptions, EvalRange, Expr};
-use crate::report::{ClusterInput, Input, Panel, day_states, panels};
+use crate::report::{ClusterInput, Input, Panel, day_states, figures, panels};
 use crate::rules::RuleBook;
 use crate::store::key::Prefix;
 use crate::store::{Store, StoreError, events, ledger, readings, samples, sequence};
@@ -191,6 +192,7 @@ impl Survey<'_> {
 
     async fn fill(&self, mut cluster: ClusterInput, through_ms: i64) -> Result<ClusterInput, SurveyError> {
         cluster.panels = self.panels(&cluster, through_ms).await?;
+        cluster.figures = self.figures(&cluster.name, through_ms).await?;
         cluster.speechless = self.speechless(&cluster.name, through_ms).await?.unwrap_or_default();
         let panel = |id: &str| cluster.panels.get(id).map_or(&[][..], Vec::as_slice);
         let (quorum, members, checks) = (panel("day_quorum"), panel("day_members"), panel("day_checks"));
@@ -233,16 +235,38 @@ impl Survey<'_> {
         Ok(Some(found.map(|(alert, why)| (alert, why.to_string())).collect()))
     }
 
+    /// What the figures of the layers are at `at_ms`, by id.
+    ///
+    /// # Errors
+    /// When the store cannot be read or an expression cannot be evaluated.
+    pub async fn figures(
+        &self,
+        cluster: &ClusterName,
+        at_ms: i64,
+    ) -> Result<BTreeMap<String, Vec<Series>>, SurveyError> {
+        let at = EvalRange::instant(at_ms);
+        self.evaluate(cluster, figures().iter().map(|figure| (figure, at)).collect()).await
+    }
+
     async fn panels(
         &self,
         cluster: &ClusterInput,
         through_ms: i64,
     ) -> Result<BTreeMap<String, Vec<Series>>, SurveyError> {
+        let wanted = panels().iter().map(|panel| (panel, range(panel, cluster, through_ms))).collect();
+        self.evaluate(&cluster.name, wanted).await
+    }
+
+    async fn evaluate(
+        &self,
+        cluster: &ClusterName,
+        wanted: Vec<(&Panel, EvalRange)>,
+    ) -> Result<BTreeMap<String, Vec<Series>>, SurveyError> {
         let mut queries: Vec<(&Panel, Expr, EvalRange)> = Vec::new();
-        for panel in panels() {
-            let parse = promql::parse(&panel.for_cluster(&cluster.name));
+        for (panel, range) in wanted {
+            let parse = promql::parse(&panel.for_cluster(cluster));
             let expr = parse.map_err(|source| SurveyError::Parse { panel: panel.id.clone(), source })?;
-            queries.push((panel, expr, range(panel, cluster, through_ms)));
+            queries.push((panel, expr, range));
         }
         let selections: Vec<_> = queries
             .iter()
@@ -254,7 +278,7 @@ impl Survey<'_> {
                 .map(|series| (panel.id.clone(), series))
                 .map_err(|source| SurveyError::Eval {
                     panel: panel.id.clone(),
-                    cluster: cluster.name.clone(),
+                    cluster: cluster.clone(),
                     source,
                 })
         });
@@ -292,8 +316,10 @@ pub async fn in_store(store: &Store, now_ms: i64) -> Result<BTreeSet<ClusterName
     Ok(rows.into_iter().map(|row| row.cluster).collect())
 }
 
-/// The metrics that are rolled up: those that the panels of the catalogue read.
+/// The metrics that are rolled up: those that the catalogue's entries read, as far as they want it.
 pub fn rollup_metrics() -> std::collections::HashSet<String> {
-    let parsed = panels().iter().filter_map(|panel| promql::parse(&panel.promql).ok());
+    let wanted = |panel: &&Panel| catalogue().get(&panel.id).is_some_and(|metric| metric.rollup);
+    let parsed = panels().iter().chain(figures()).filter(wanted);
+    let parsed = parsed.filter_map(|panel| promql::parse(&panel.promql).ok());
     parsed.flat_map(|expr| expr.metric_names()).collect()
 }

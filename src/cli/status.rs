@@ -12,8 +12,8 @@ use crate::config::{Config, Overrides};
 use crate::inspect::Inspection;
 use crate::model::support::{MINORS, Support, support};
 use crate::model::unit::{human_bytes, human_span, rfc3339};
-use crate::model::{ClusterName, Incident, ReadingRow};
-use crate::report::{ClusterInput, Input, verdict};
+use crate::model::{ClusterName, Incident, Instance, ReadingRow, Structure};
+use crate::report::{ClusterInput, Input, STALE_INTERVALS, layers, verdict};
 use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
 use crate::store::key::Prefix;
@@ -22,8 +22,11 @@ use crate::survey::{Subject, in_store};
 
 #[derive(Debug, Args)]
 pub struct Status {
-    /// Only this cluster
+    /// Only this cluster, with the figures of each layer
     cluster: Option<ClusterName>,
+    /// With the figures of each layer, and why some are not known
+    #[arg(short, long)]
+    verbose: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -46,12 +49,21 @@ impl Status {
             }
         }
         // The report's "now" is its data; a person at a terminal asks about the present.
-        let as_of_now = Input { data_through_ms: now_ms, ..input };
+        let mut as_of_now = Input { data_through_ms: now_ms, ..input };
+        for cluster in &mut as_of_now.clusters {
+            let through_ms = cluster.rows.iter().map(|row| row.ts_ms).max().unwrap_or(now_ms);
+            cluster.figures = survey.figures(&cluster.name, through_ms).await.map_err(anyhow::Error::from)?;
+        }
         let inspections = inspections(&store).await?;
         if self.json {
             output::json(&to_json(&config, &as_of_now, &inspections))?;
         } else {
-            print(&config, &as_of_now, &inspections);
+            let figures = match (self.verbose, &self.cluster) {
+                (true, _) => Figures::All,
+                (false, Some(_)) => Figures::Known,
+                (false, None) => Figures::None,
+            };
+            print(&config, &as_of_now, &inspections, figures);
         }
         Ok(Exit::Ok.into())
     }
@@ -75,6 +87,68 @@ async fn inspections(store: &Store) -> anyhow::Result<BTreeMap<ClusterName, Insp
     Ok(newest.into_iter().map(|(_, _, inspection)| (inspection.cluster.clone(), inspection)).collect())
 }
 
+/// How much of each layer is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Figures {
+    None,
+    Known,
+    All,
+}
+
+/// One line per layer, and its figures below.
+fn print_layers(cluster: &ClusterInput, input: &Input, figures: Figures) {
+    if cluster.rows.is_empty() {
+        return;
+    }
+    let name = |instance: &str| name_of(cluster, instance);
+    for view in layers(&cluster.rows, &cluster.figures, is_stale(cluster, input), &name) {
+        let says = if view.says.is_empty() { String::new() } else { format!("  {}", view.says.join("; ")) };
+        output::line(format_args!("  {:<8}{}{says}", view.layer.title(), view.condition.as_str()));
+        for figure in &view.figures {
+            match (figures, figure.missing) {
+                (Figures::None, _) | (Figures::Known, Some(_)) => {}
+                (_, None) => output::line(format_args!("    {:<22}{}", figure.title, figure.text())),
+                (Figures::All, Some(why)) => output::line(format_args!("    {:<22}- {why}", figure.title)),
+            }
+        }
+    }
+}
+
+/// As the pages have it.
+fn is_stale(cluster: &ClusterInput, input: &Input) -> bool {
+    let newest = cluster.rows.iter().map(|row| row.ts_ms).max();
+    newest.is_none_or(|newest_ms| {
+        input.data_through_ms - newest_ms > STALE_INTERVALS * input.expected_interval_ms
+    })
+}
+
+fn name_of(cluster: &ClusterInput, instance: &str) -> String {
+    let row = cluster.rows.iter().find(|row| row.instance.as_str() == instance);
+    row.and_then(|row| row.name.clone()).unwrap_or_else(|| instance.to_owned())
+}
+
+/// Who follows the leader, and who does not hear whom.
+fn of_structure(cluster: &ClusterInput) -> Option<String> {
+    if cluster.rows.iter().all(|row| !row.reachable) {
+        return None;
+    }
+    let structure = Structure::of(&cluster.rows);
+    let margin = match structure.margin {
+        1.. => format!("{} may stop", structure.margin),
+        0 => "none may stop".to_owned(),
+        _ => "the quorum is lost".to_owned(),
+    };
+    let name = |instance: &Instance| name_of(cluster, instance.as_str());
+    let partition =
+        structure.partition(&name).map(|partition| format!("; members do not reach each other: {partition}"));
+    Some(format!(
+        "{} of {} voters follow the leader, {margin}{}",
+        structure.following,
+        structure.voters,
+        partition.unwrap_or_default()
+    ))
+}
+
 /// What the newest inspection found, one line each.
 fn inspected(inspection: &Inspection, now_ms: i64) -> Vec<String> {
     let ago = |at_ms: i64| human_span(now_ms.saturating_sub(at_ms));
@@ -96,7 +170,7 @@ fn untested(cluster: &ClusterInput) -> Option<String> {
     ))
 }
 
-fn print(config: &Config, input: &Input, inspections: &BTreeMap<ClusterName, Inspection>) {
+fn print(config: &Config, input: &Input, inspections: &BTreeMap<ClusterName, Inspection>, figures: Figures) {
     if input.clusters.is_empty() {
         output::note(
             "no cluster is configured and the store has no reading; start with: etcd-monitor run --endpoints …",
@@ -117,6 +191,10 @@ fn print(config: &Config, input: &Input, inspections: &BTreeMap<ClusterName, Ins
                 ["member", "endpoint", "role", "version", "term", "lag", "db", "quota", "alarms", "error"];
             output::table(&header, cluster.rows.iter().map(|row| cells(row, &cluster.rows)).collect());
         }
+        if let Some(said) = of_structure(cluster) {
+            output::line(format_args!("  {said}"));
+        }
+        print_layers(cluster, input, figures);
         let inspection = inspections.get(&cluster.name);
         let found = inspection.map(|found| inspected(found, input.data_through_ms)).unwrap_or_default();
         for said in found.into_iter().chain(untested(cluster)) {
@@ -185,6 +263,8 @@ fn to_json(config: &Config, input: &Input, inspections: &BTreeMap<ClusterName, I
             "tags": cluster.tags,
             "verdict": verdict,
             "read_ms": cluster.rows.iter().map(|row| row.ts_ms).max(),
+            "structure": Structure::of(&cluster.rows),
+            "layers": layers(&cluster.rows, &cluster.figures, is_stale(cluster, input), &str::to_owned),
             "inspection": inspections.get(&cluster.name),
             "warnings": untested(cluster).into_iter().collect::<Vec<_>>(),
             "members": members.collect::<Vec<_>>(),

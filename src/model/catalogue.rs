@@ -13,7 +13,7 @@ use super::unit::ConfigDuration;
 
 /// What a metric's values are, in base units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Unit {
     Seconds,
     Bytes,
@@ -22,6 +22,29 @@ pub enum Unit {
     Count,
     /// CPU cores.
     Cores,
+    PerSecond,
+    BytesPerSecond,
+}
+
+/// Where in etcd a metric belongs, from the client down to the disk, and the machine below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layer {
+    Client,
+    Api,
+    Raft,
+    Logic,
+    Storage,
+    Host,
+}
+
+/// Which method of looking at a system asks for it: utilization, saturation, errors of resources; rate, errors,
+/// duration of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum View {
+    Use,
+    Red,
 }
 
 /// Which direction is bad.
@@ -69,6 +92,12 @@ pub struct Metric {
     pub help: String,
     pub unit: Unit,
     pub worse: Worse,
+    /// `None` for what only charts and strips show.
+    pub layer: Option<Layer>,
+    pub view: Option<View>,
+    /// Whether its history is evaluated for every page; else it is a figure of now.
+    #[serde(default = "yes")]
+    pub chart: bool,
     /// The labels its series keep, besides `source` and `quantile`.
     pub by: Vec<String>,
     /// Empty for plain values.
@@ -86,6 +115,10 @@ pub struct Metric {
     /// The first that has data answers.
     #[serde(rename = "query")]
     pub queries: Vec<Query>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A metric family that not every cluster has.
@@ -174,6 +207,10 @@ impl Metric {
         let by = if self.by.is_empty() { "cluster".to_owned() } else { self.by.join(", ") };
         // Writing to a String cannot fail.
         let _ = write!(text, "\n## {} (`{}`)\n\n{}\n\n", self.title, self.id, self.help);
+        if let Some(layer) = self.layer {
+            let name = serde_json::to_value(layer).unwrap_or_default();
+            let _ = writeln!(text, "- Layer: {}", name.as_str().unwrap_or_default());
+        }
         let _ = write!(text, "- Unit: {unit}; one series per {by}");
         if !self.quantiles.is_empty() {
             let names: Vec<String> = self.quantiles.iter().map(|q| quantile_name(*q)).collect();

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::facts::{Facts, limit_of};
 use super::pages::cluster::ClusterPage;
 use super::pages::fleet::FleetPage;
+use super::pages::layers::of as layers_of;
 use super::pages::stale_after_ms;
 use super::refresh::{fleet_next_ms, next_ms};
 use super::verdict::of_facts;
@@ -82,6 +83,7 @@ pub(crate) fn cluster(
         .iter()
         .map(|r| json!({ "state": r.state, "text": r.text, "detail": r.detail, "since": r.since_ms.map(rfc3339), "runbook": r.runbook }))
         .collect();
+    let facts = Facts::new(config, input, cluster);
     let health = json!({
         "id": cluster.name, "state": verdict.state, "headline": verdict.headline, "detail": verdict.detail,
         "since": verdict.since_ms.map(rfc3339), "reasons": reasons, "next_steps": verdict.steps,
@@ -89,9 +91,11 @@ pub(crate) fn cluster(
         "days": cluster.days.iter().map(|day| json!({
             "date": rfc3339(day.day_ms).get(..10), "state": day.word, "quorum_ratio": day.quorum_ratio,
         })).collect::<Vec<_>>(),
+        "quorum": { "voters": facts.structure.voters, "following": facts.structure.following, "margin": facts.structure.margin },
+        "partition": facts.partition(),
+        "layers": layers_of(&facts),
     });
     shelf.put(site, &at("health"), "health/v1", &health)?;
-    let facts = Facts::new(config, input, cluster);
     shelf.put(site, &at("members"), "members/v1", &json!({ "members": members(config, &facts, page) }))?;
     shelf.put(site, &at("topology"), "topology/v1", &topology(page))?;
     let alerts: Vec<Value> = page

@@ -54,6 +54,8 @@ pub struct ClusterInput {
     pub events: Vec<Event>,
     /// By [`super::Panel::id`]: the series its expression gave for its range and step.
     pub panels: BTreeMap<String, Vec<Series>>,
+    /// By [`super::Panel::id`]: what the expressions of [`super::figures`] gave for now.
+    pub figures: BTreeMap<String, Vec<Series>>,
     /// Oldest first; missing days are days without data. [`super::day_states`] makes them.
     pub days: Vec<DayState>,
     /// How many alert rules are evaluated for this cluster.
@@ -79,6 +81,7 @@ impl ClusterInput {
             incidents: Vec::new(),
             events: Vec::new(),
             panels: BTreeMap::new(),
+            figures: BTreeMap::new(),
             days: Vec::new(),
             rules_total: 0,
             speechless: Vec::new(),

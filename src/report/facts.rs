@@ -1,7 +1,7 @@
 //! What the verdict, the tiles, the tables and the drawings all ask of one cluster, worked out once.
 
 use crate::model::catalogue::{Limit, catalogue};
-use crate::model::{Incident, MemberId, ReadingRow, Role, Series, Severity};
+use crate::model::{Incident, Instance, MemberId, ReadingRow, Role, Series, Severity, Structure};
 
 use super::text::Redaction;
 use super::{ClusterInput, Input, ReportConfig};
@@ -33,6 +33,7 @@ pub(crate) struct Facts<'a> {
     /// As the member with the highest term sees it.
     pub(crate) leader: Option<MemberId>,
     pub(crate) raft_term: Option<u64>,
+    pub(crate) structure: Structure,
     /// Active ones, worst first, then the oldest.
     pub(crate) active: Vec<&'a Incident>,
 }
@@ -74,6 +75,7 @@ impl<'a> Facts<'a> {
             voters,
             leader,
             raft_term,
+            structure: Structure::of(&input.rows),
             active,
         };
         if config.redact_addresses {
@@ -109,6 +111,11 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Who does not hear whom, in the words of people; `None` while the network is whole.
+    pub(crate) fn partition(&self) -> Option<String> {
+        self.structure.partition(&|instance: &Instance| self.name_of_instance(instance.as_str()))
+    }
+
     pub(crate) fn leader_name(&self) -> Option<String> {
         let leader = self.leader?;
         let row = self.rows.iter().find(|row| row.member_id == Some(leader));
@@ -142,7 +149,9 @@ impl<'a> Facts<'a> {
 
     /// The series of a panel whose label `name` is `value`.
     pub(crate) fn series(&self, id: &str, name: &str, value: &str) -> Option<&'a Series> {
-        self.panel(id).iter().find(|series| series.labels.get(name) == Some(value))
+        let fitting = self.panel(id).iter().filter(|series| series.labels.get(name) == Some(value));
+        // Sources may have taken turns: the one that answers now, and of several the one that answered longest.
+        fitting.rev().max_by_key(|series| (series.ts_ms.last().copied(), series.len()))
     }
 
     /// The newest value of `series`, if it is young enough to stand for now.

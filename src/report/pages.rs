@@ -2,6 +2,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod fleet;
+pub(crate) mod layers;
 mod members;
 mod strip;
 mod tiles;

@@ -29,8 +29,16 @@ impl Panel {
 /// Every panel, in the catalogue's order.
 pub fn panels() -> &'static [Panel] {
     static PANELS: LazyLock<Vec<Panel>> =
-        LazyLock::new(|| catalogue().metrics.iter().map(panel_of).collect());
+        LazyLock::new(|| catalogue().metrics.iter().filter(|metric| metric.chart).map(panel_of).collect());
     &PANELS
+}
+
+/// Every figure of the layers, as an expression of one instant, in the catalogue's order.
+pub fn figures() -> &'static [Panel] {
+    static FIGURES: LazyLock<Vec<Panel>> = LazyLock::new(|| {
+        catalogue().metrics.iter().filter(|metric| metric.layer.is_some()).map(panel_of).collect()
+    });
+    &FIGURES
 }
 
 fn panel_of(metric: &Metric) -> Panel {

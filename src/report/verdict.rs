@@ -176,6 +176,13 @@ fn availability(facts: &Facts<'_>) -> Vec<Reason> {
             "Writes and linearizable reads fail until an election succeeds.",
         ));
     }
+    if let Some(partition) = facts.partition() {
+        reasons.push(reason(
+            State::Critical,
+            format!("members do not reach each other: {partition}"),
+            "The monitor reaches them; the network between them is cut.",
+        ));
+    }
     if up > 0 {
         reasons.extend(facts.rows.iter().filter(|row| !row.reachable).map(|row| {
             let what = row.errors.first().map(|e| facts.clean(&e.message)).unwrap_or_default();

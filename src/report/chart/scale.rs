@@ -62,6 +62,10 @@ fn shown_unit(max: f64, unit: Unit) -> (f64, &'static str) {
             .map_or((1.0, "B"), |(divisor, name)| (divisor as f64, name)),
         Unit::Ratio => (0.01, "%"),
         Unit::Count => (1.0, ""),
+        Unit::PerSecond => (1.0, "/s"),
+        Unit::BytesPerSecond if max >= 1_048_576.0 => (1_048_576.0, "MiB/s"),
+        Unit::BytesPerSecond if max >= 1024.0 => (1024.0, "KiB/s"),
+        Unit::BytesPerSecond => (1.0, "B/s"),
         Unit::Cores => (1.0, "cores"),
     }
 }

@@ -4,6 +4,7 @@ mod charts;
 
 use serde::Serialize;
 
+use super::layers::{LayerBlock, blocks, of as layers_of};
 use super::members::{Member, members};
 use super::strip::{Strip, strip};
 use super::tiles::{Tile, tiles};
@@ -32,6 +33,7 @@ pub(crate) struct ClusterPage {
     pub(crate) read_clock: Option<String>,
     pub(crate) tiles: Vec<Tile>,
     pub(crate) topology: Option<Topology>,
+    pub(crate) layers: Vec<LayerBlock>,
     pub(crate) members: Vec<Member>,
     /// Headings of the members' numbers.
     pub(crate) member_heads: Vec<&'static str>,
@@ -88,6 +90,7 @@ impl ClusterPage {
             read_clock: facts.read_ms().map(|ts| clock(ts, facts.now_ms)),
             tiles: tiles(&facts),
             topology: topology(&facts, config.redact_addresses),
+            layers: blocks(&layers_of(&facts)),
             member_heads: members
                 .first()
                 .map(|m| m.cells.iter().map(|c| c.head).collect())

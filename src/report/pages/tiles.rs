@@ -58,11 +58,13 @@ fn quorum(facts: &Facts<'_>) -> Tile {
         return Tile { note: "not read yet".to_owned(), ..base };
     }
     let (up, all) = (facts.voters_up, facts.voters);
-    let can_lose = up.saturating_sub(all / 2 + 1);
+    // A member that answers and follows no leader is no help to the quorum.
+    let following = if facts.leader.is_some() { facts.structure.following } else { up };
+    let can_lose = following.saturating_sub(all / 2 + 1);
     let learners = facts.rows.len() - all;
     let badge = match facts.has_quorum() {
         false => Badge::new("crit", "Lost"),
-        true if up < all => Badge::new("warn", "Reduced"),
+        true if following < all => Badge::new("warn", "Reduced"),
         true => Badge::new("ok", "Healthy"),
     };
     let mut note = if facts.has_quorum() {
@@ -70,6 +72,15 @@ fn quorum(facts: &Facts<'_>) -> Tile {
     } else {
         format!("{} needed", all / 2 + 1)
     };
+    if following < up {
+        note.push_str(&format!(
+            " · {} no leader",
+            match up - following {
+                1 => "1 sees".to_owned(),
+                n => format!("{n} see"),
+            }
+        ));
+    }
     if learners > 0 {
         note.push_str(&format!(" · {}", count(learners, "learner")));
     }

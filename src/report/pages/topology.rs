@@ -41,9 +41,9 @@ pub(crate) struct Link {
     pub(crate) y2: String,
     pub(crate) label_x: String,
     pub(crate) label_y: String,
-    /// Round trip p99, the worse of both directions; empty where nobody measured.
+    /// Round trip p99, the worse of both directions, or that the link is cut; empty where nobody measured.
     pub(crate) text: String,
-    /// False when one end does not answer.
+    /// False when one end does not answer, or does not hear the other.
     pub(crate) up: bool,
     pub(crate) ends: (String, String),
 }
@@ -69,12 +69,15 @@ pub(crate) fn topology(facts: &Facts<'_>, redact: bool) -> Option<Topology> {
         }
     }
     let leader = facts.leader_name().map_or_else(|| "no leader".to_owned(), |name| format!("leader {name}"));
-    let description = format!(
+    let mut description = format!(
         "{} members, {leader}; {} of {} voting members answer",
         rows.len(),
         facts.voters_up,
         facts.voters
     );
+    if let Some(partition) = facts.partition() {
+        description.push_str(&format!("; {partition}"));
+    }
     Some(Topology { width: coord(width), height: coord(height), nodes, links, description })
 }
 
@@ -150,6 +153,8 @@ fn link(facts: &Facts<'_>, (a, from): (&ReadingRow, (f64, f64)), (b, to): (&Read
     };
     let rtt = [one_way(a, b), one_way(b, a)].into_iter().flatten().reduce(f64::max);
     let level = (from.1 - to.1).abs() < 1.0;
+    let deaf = |a: &ReadingRow, b: &ReadingRow| a.deaf_to.contains(&b.instance);
+    let is_cut = deaf(a, b) || deaf(b, a);
     Link {
         x1: coord(from.0),
         y1: coord(from.1),
@@ -157,8 +162,8 @@ fn link(facts: &Facts<'_>, (a, from): (&ReadingRow, (f64, f64)), (b, to): (&Read
         y2: coord(to.1),
         label_x: coord((from.0 + to.0) / 2.0),
         label_y: coord((from.1 + to.1) / 2.0 + if level { -7.0 } else { 4.0 }),
-        text: rtt.map(human_seconds).unwrap_or_default(),
-        up: a.reachable && b.reachable,
+        text: if is_cut { "cut".to_owned() } else { rtt.map(human_seconds).unwrap_or_default() },
+        up: a.reachable && b.reachable && !is_cut,
         ends: (facts.name(a), facts.name(b)),
     }
 }
