@@ -3,10 +3,14 @@
 //! Owns: which tables, sequences and queries that takes, and how far back. Refuses: rendering and judging
 //! (`report`), and reading etcd.
 
+mod around;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
+
+pub use around::{Around, around};
 
 use crate::alert::{Silence, SilenceSource, Silences};
 use crate::model::{ClusterName, Incident, METRIC_NAME, Matcher, ReadingRow, Selection, Series};

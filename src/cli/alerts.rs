@@ -1,11 +1,13 @@
 //! `alerts`: active and past incidents, with who took them on and what silences them.
 
+mod show;
+
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Global, Stop, open_to_read, output};
+use super::{Global, Stop, help, open_to_read, output};
 use crate::alert::{Silence, SilenceSource as _, Silences};
 use crate::config::Overrides;
 use crate::deliver::read_silences;
@@ -17,7 +19,10 @@ use crate::store::key::Prefix;
 use crate::store::{Store, sequence};
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Alerts {
+    #[command(subcommand)]
+    one: Option<One>,
     /// Also those that are over: of each alert and series the last time it fired
     #[arg(long)]
     history: bool,
@@ -36,6 +41,13 @@ pub struct Alerts {
     /// Print comma-separated values
     #[arg(long)]
     csv: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum One {
+    /// Show one incident whole: its probable cause, what happened in the 15 minutes before, which metrics moved
+    #[command(after_help = help::ALERTS_SHOW)]
+    Show(show::Show),
 }
 
 /// The severities from which on incidents are listed.
@@ -64,7 +76,10 @@ const COLUMNS: [&str; 9] =
     ["id", "severity", "state", "alert", "cluster", "instance", "since", "acked by", "silenced by"];
 
 impl Alerts {
-    pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
+    pub async fn execute(mut self, global: &Global) -> Result<ExitCode, Stop> {
+        if let Some(One::Show(show)) = self.one.take() {
+            return show.execute(global).await;
+        }
         let config = global.load(Overrides::store_only())?;
         let store = open_to_read(&config).await?;
         let now_ms = Clock::System.now_ms();
