@@ -12,7 +12,7 @@ use crate::alert::{Silence, SilenceSource as _, Silences};
 use crate::config::Overrides;
 use crate::deliver::read_silences;
 use crate::model::unit::{ConfigDuration, human_span, parse_duration, rfc3339};
-use crate::model::{ClusterName, Incident, IncidentState, Severity};
+use crate::model::{ClusterName, Incident, IncidentState, Severity, csv_cell};
 use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
 use crate::store::key::Prefix;
@@ -95,7 +95,7 @@ impl Alerts {
             output::line(COLUMNS.map(|name| name.replace(' ', "_")).join(","));
             for incident in &incidents {
                 let row = cells(incident, rfc3339(incident.active_since_ms));
-                output::line(row.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(","));
+                output::line(row.iter().map(|cell| csv_cell(cell)).collect::<Vec<_>>().join(","));
             }
         } else if incidents.is_empty() {
             output::note(if self.history { "no incident" } else { "no active incident" });
@@ -165,15 +165,6 @@ fn cells(incident: &Incident, since: String) -> Vec<String> {
     ]
 }
 
-/// A cell of RFC 4180. What a spreadsheet would run as a formula gets a quote before it.
-pub(super) fn quoted(cell: &str) -> String {
-    let text = if cell.starts_with(['=', '+', '@']) { format!("'{cell}") } else { cell.to_owned() };
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text,
-    }
-}
-
 fn to_json(incident: &Incident) -> Value {
     let mut value = json!(incident);
     if let Some(object) = value.as_object_mut() {
@@ -182,18 +173,4 @@ fn to_json(incident: &Incident) -> Value {
         object.insert("silenced_by".to_owned(), json!(incident.silenced_by));
     }
     value
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cells_of_csv_are_quoted_and_never_formulas() {
-        for (cell, wanted) in
-            [("a", "a"), ("a,b", "\"a,b\""), ("a\"b", "\"a\"\"b\""), ("=1+1", "'=1+1"), ("-", "-")]
-        {
-            assert_eq!(quoted(cell), wanted);
-        }
-    }
 }

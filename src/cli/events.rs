@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
-use super::alerts::{Least, quoted};
+use super::alerts::Least;
 use super::query::parse_time;
 use super::{Global, Stop, open_to_read, output};
 use crate::config::Overrides;
 use crate::correlate::LOOK_BACK_MS;
 use crate::model::unit::{human_span, parse_duration, rfc3339};
-use crate::model::{ClusterName, Event, EventKind};
+use crate::model::{ClusterName, Event, EventKind, csv_cell};
 use crate::promql::EvalOptions;
 use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
@@ -267,7 +267,7 @@ fn print_csv(event: &Event) {
         &event.text,
         &details,
     ];
-    output::line(cells.map(quoted).join(","));
+    output::line(cells.map(csv_cell).join(","));
 }
 
 #[cfg(test)]
