@@ -111,18 +111,25 @@ const BROUGHT_ABOUT_BY: &[(&str, &[EventKind])] = &{
 
 /// What came before `incident`: the others of its cluster among `incidents` that began earlier and were there at its
 /// beginning or [`LOOK_BACK_MS`] before, and the `events` of its cluster of that time. Equal input gives equal order.
-pub fn background(incident: &Incident, incidents: &[Incident], events: &[Event]) -> Background {
+pub fn background<'a, 'b>(
+    incident: &Incident,
+    incidents: impl IntoIterator<Item = &'a Incident>,
+    events: impl IntoIterator<Item = &'b Event>,
+) -> Background {
     let since_ms = incident.active_since_ms.saturating_sub(LOOK_BACK_MS);
     let until_ms = incident.active_since_ms.saturating_add(SEEN_LATE_MS);
     let mut before: Vec<(u32, Candidate)> = Vec::new();
     for other in incidents {
-        let is_other = other.fingerprint != incident.fingerprint && other.cluster() == incident.cluster();
+        // In a storm there are thousands: most are ruled out by this.
+        if other.cluster() != incident.cluster() || other.fingerprint == incident.fingerprint {
+            continue;
+        }
         let brought_it_on = explains(&other.alert, &incident.alert);
         let is_consequence = explains(&incident.alert, &other.alert);
         // Of alerts with one cause the lesser may be seen a moment earlier.
         let began = other.active_since_ms <= if brought_it_on { until_ms } else { incident.active_since_ms };
         let was_there = other.state.is_active() || other.changed_ms >= since_ms;
-        if is_other && began && was_there && !is_consequence {
+        if began && was_there && !is_consequence {
             before.push(of_incident(incident, other, brought_it_on));
         }
     }
