@@ -126,8 +126,12 @@ pub fn background<'a, 'b>(
         }
         let brought_it_on = explains(&other.alert, &incident.alert);
         let is_consequence = explains(&incident.alert, &other.alert);
-        // Of alerts with one cause the lesser may be seen a moment earlier.
-        let began = other.active_since_ms <= if brought_it_on { until_ms } else { incident.active_since_ms };
+        // Of alerts with one cause the lesser may be seen a moment earlier; others of the same evaluation are no
+        // background.
+        let began = match brought_it_on {
+            true => other.active_since_ms <= until_ms,
+            false => other.active_since_ms < incident.active_since_ms,
+        };
         let was_there = other.state.is_active() || other.changed_ms >= since_ms;
         if began && was_there && !is_consequence {
             before.push(of_incident(incident, other, brought_it_on));

@@ -343,7 +343,7 @@ fn versions(known: &Known, next: &Reading, events: &mut Vec<Event>) {
                 subject: after.instance.as_str(),
                 occurrence: format!("{old} to {} {}", new.version, next.ts_ms),
                 text: format!("member {} runs etcd {} now; it ran {old}", label(after), new.version),
-                details: json!({ "from": old, "to": new.version }),
+                details: json!({ "version": { "before": old, "after": new.version } }),
             },
         ));
     }
