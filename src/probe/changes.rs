@@ -4,12 +4,14 @@
 //! removed, and an unknown leader is not a new one.
 
 mod counters;
+mod settings;
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
 use self::counters::Counted;
+use self::settings::Configured;
 use crate::model::{Alarm, Event, EventKind, Instance, MemberId, MemberReading, Reading, Severity};
 
 /// What is known of a cluster from all readings so far. A reading in the middle of an election or a restart
@@ -26,6 +28,7 @@ pub struct Known {
     alarms: Option<Vec<Alarm>>,
     versions: BTreeMap<Instance, String>,
     counted: Counted,
+    configured: Configured,
 }
 
 impl Known {
@@ -39,8 +42,10 @@ impl Known {
             alarms: None,
             versions: BTreeMap::new(),
             counted: Counted::default(),
+            configured: Configured::default(),
         };
         known.counted.observe(first);
+        known.configured.observe(first);
         known.learn(first);
         known
     }
@@ -58,6 +63,7 @@ impl Known {
             alarms(self, next, &mut events);
             versions(self, next, &mut events);
             events.extend(self.counted.observe(next));
+            events.extend(self.configured.observe(next));
         }
         self.learn(next);
         events
