@@ -23,6 +23,13 @@ pub struct EtcdProcess {
 }
 
 impl EtcdProcess {
+    /// What is known of one that is not seen but by its flags: no pid and no start.
+    pub(super) fn of_flags(flags: &EtcdFlags) -> Self {
+        let mut settings: BTreeMap<String, String> = flags.all().collect();
+        hide_secrets(&mut settings);
+        Self { pid: 0, started_ticks: 0, settings }
+    }
+
     /// The `host:port` pairs that clients reach it at.
     pub fn instances(&self) -> Vec<Instance> {
         let urls = ["advertise-client-urls", "listen-client-urls"].map(|flag| self.settings.get(flag));
@@ -60,10 +67,14 @@ fn read(folder: &Path, pid: u32) -> Option<EtcdProcess> {
         let of_file = text.and_then(|text| of_file(&text));
         settings.extend(of_file.into_iter().flatten());
     }
+    hide_secrets(&mut settings);
+    Some(EtcdProcess { pid, started_ticks: started_ticks(folder)?, settings })
+}
+
+fn hide_secrets(settings: &mut BTreeMap<String, String>) {
     for secret in SECRET {
         settings.entry((*secret).to_owned()).and_modify(|value| *value = "(not shown)".to_owned());
     }
-    Some(EtcdProcess { pid, started_ticks: started_ticks(folder)?, settings })
 }
 
 fn words_of(path: &Path) -> Vec<String> {
