@@ -21,6 +21,7 @@ mod samples;
 mod schedule;
 mod secret;
 mod series;
+mod structure;
 pub mod support;
 pub mod unit;
 
@@ -44,3 +45,4 @@ pub use series::{
     Joined, STALE_MARKER_BITS, Selection, Series, SeriesSet, SeriesSource, SourceError, is_stale_marker,
     stale_marker,
 };
+pub use structure::Structure;

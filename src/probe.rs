@@ -12,6 +12,7 @@ mod degraded;
 pub mod derived;
 pub mod exposition;
 mod fetch;
+mod links;
 mod member;
 mod targets;
 
@@ -64,6 +65,7 @@ struct State {
     /// A member list was read once.
     listed: bool,
     alarms: alarms::Watch,
+    links: links::Links,
 }
 
 /// Wait before the next member is asked for the list too.
@@ -100,7 +102,12 @@ impl Prober {
         })?;
         let limits = member::Limits { timeout: scrape.timeout.0, max_body_bytes: scrape.max_body.0, keep };
         let targets = targets::Targets::new(config, login, Arc::clone(pool))?;
-        let state = State { targets, listed: false, alarms: alarms::Watch::default() };
+        let state = State {
+            targets,
+            listed: false,
+            alarms: alarms::Watch::default(),
+            links: links::Links::default(),
+        };
         Ok(Self { cluster: config.name.clone(), limits, state: Mutex::new(state) })
     }
 
@@ -127,6 +134,7 @@ impl Prober {
             alarms: Vec::new(),
             errors,
         };
+        self.state().links.observe(&mut reading);
         let (alarms, failure) = self.alarms(&reading, &targets, parts).await;
         reading.alarms = alarms;
         reading.errors.extend(failure);

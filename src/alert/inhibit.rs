@@ -58,7 +58,6 @@ const EXPLAINS: &[(&str, &[&str])] = &[
         "EtcdNoLeader",
         &[
             "EtcdSloBurn",
-            "EtcdPeersCutOff",
             "EtcdProposalsFailing",
             "EtcdProposalsPending",
             "EtcdReadsSlow",
@@ -69,7 +68,17 @@ const EXPLAINS: &[(&str, &[&str])] = &[
         ],
     ),
     ("EtcdMemberDown", &["EtcdPeersCutOff", "EtcdLeaderChanged"]),
-    ("EtcdPeersCutOff", &["EtcdLeaderChanged", "EtcdPeerRoundTripSlow"]),
+    // A member that hears no leader is cut off from it; without any leader the quorum is lost, which is told first.
+    (
+        "EtcdPeersCutOff",
+        &[
+            "EtcdNoLeader",
+            "EtcdSplitBrain",
+            "EtcdLeaderChanged",
+            "EtcdPeerRoundTripSlow",
+            "EtcdProposalsFailing",
+        ],
+    ),
     ("EtcdLeaderChanges", &["EtcdLeaderChanged", "EtcdProposalsFailing", "EtcdReadsSlow"]),
     ("EtcdAlarmActive", &["EtcdDatabaseNearQuota", "EtcdGrpcFailing"]),
     (

@@ -57,6 +57,10 @@ pub enum EventKind {
     MemberPromoted,
     /// The member's process started anew.
     MemberRestarted,
+    /// Members that the monitor reaches do not hear each other, or others than before.
+    PartitionStarted,
+    /// All members hear each other again.
+    PartitionEnded,
     MemberUnreachable,
     MemberReachable,
     AlarmRaised,
@@ -90,7 +94,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::LeaderChanged,
         Self::ElectionsHeld,
         Self::LeaderLost,
@@ -98,6 +102,8 @@ impl EventKind {
         Self::MemberRemoved,
         Self::MemberPromoted,
         Self::MemberRestarted,
+        Self::PartitionStarted,
+        Self::PartitionEnded,
         Self::MemberUnreachable,
         Self::MemberReachable,
         Self::AlarmRaised,
@@ -132,6 +138,8 @@ impl EventKind {
             Self::MemberRemoved => "member-removed",
             Self::MemberPromoted => "member-promoted",
             Self::MemberRestarted => "member-restarted",
+            Self::PartitionStarted => "partition-started",
+            Self::PartitionEnded => "partition-ended",
             Self::MemberUnreachable => "member-unreachable",
             Self::MemberReachable => "member-reachable",
             Self::AlarmRaised => "alarm-raised",
@@ -169,6 +177,8 @@ impl EventKind {
                 | Self::AlarmCleared
                 | Self::VersionChanged
                 | Self::RaftSnapshotSaved
+                | Self::PartitionStarted
+                | Self::PartitionEnded
         )
     }
 

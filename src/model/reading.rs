@@ -1,5 +1,7 @@
 //! A reading: one health collection of one cluster. What could not be read is an error inside it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{ClusterId, ClusterName, Instance, MemberId, Samples};
@@ -57,6 +59,12 @@ pub struct MemberReading {
     pub member_id: Option<MemberId>,
     pub name: Option<String>,
     pub is_learner: Option<bool>,
+    /// As the member list has them.
+    pub peer_urls: Vec<String>,
+    /// As the member list has them; empty until the member has started.
+    pub client_urls: Vec<String>,
+    /// Of each peer of which it is known: whether messages from it arrive here, as the last two scrapes tell.
+    pub hears: BTreeMap<Instance, bool>,
     /// When this member's part started, ms since the epoch, UTC.
     pub ts_ms: i64,
     pub duration_ms: u64,
@@ -88,6 +96,9 @@ impl MemberReading {
             member_id: self.member_id,
             name: self.name.clone(),
             is_learner: self.is_learner,
+            peer_urls: self.peer_urls.clone(),
+            client_urls: self.client_urls.clone(),
+            hears: self.hears.clone(),
             ts_ms: self.ts_ms,
             duration_ms: self.duration_ms,
             status: self.status.clone(),
@@ -143,6 +154,12 @@ impl Reading {
             version: status.map(|s| s.version.clone()).filter(|v| !v.is_empty()),
             role: member.role(),
             is_learner: member.is_learner,
+            deaf_to: member
+                .hears
+                .iter()
+                .filter(|(_, heard)| !**heard)
+                .map(|(peer, _)| peer.clone())
+                .collect(),
             raft_term: status.map(|s| s.raft_term),
             leader: status.and_then(|s| s.leader),
             raft_index: status.map(|s| s.raft_index),
@@ -177,6 +194,9 @@ pub struct ReadingRow {
     pub version: Option<String>,
     pub role: Role,
     pub is_learner: Option<bool>,
+    /// Peers that answer the monitor and whose messages do not arrive at this member.
+    #[serde(default)]
+    pub deaf_to: Vec<Instance>,
     pub raft_term: Option<u64>,
     pub leader: Option<MemberId>,
     pub raft_index: Option<u64>,

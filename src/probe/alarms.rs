@@ -78,6 +78,8 @@ fn alarm_errors(reading: &Reading) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::model::{MemberReading, MemberStatus, StatusSource};
 
@@ -100,6 +102,9 @@ mod tests {
             member_id: Some(MemberId(1)),
             name: None,
             is_learner: None,
+            peer_urls: Vec::new(),
+            client_urls: Vec::new(),
+            hears: BTreeMap::new(),
             ts_ms,
             duration_ms: 0,
             status: Some(status),

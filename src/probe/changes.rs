@@ -4,6 +4,7 @@
 //! removed, and an unknown leader is not a new one.
 
 mod counters;
+mod partition;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub struct Known {
     versions: BTreeMap<Instance, String>,
     counted: Counted,
     configured: Configured,
+    /// Who does not hear whom, as told last.
+    partition: Option<String>,
 }
 
 impl Known {
@@ -43,6 +46,7 @@ impl Known {
             versions: BTreeMap::new(),
             counted: Counted::default(),
             configured: Configured::default(),
+            partition: None,
         };
         known.counted.observe(first);
         known.configured.observe(first);
@@ -62,6 +66,7 @@ impl Known {
             reachability(&self.last, next, &mut events);
             alarms(self, next, &mut events);
             versions(self, next, &mut events);
+            events.extend(partition::observe(&mut self.partition, next));
             events.extend(self.counted.observe(next));
             events.extend(self.configured.observe(next));
         }
@@ -356,4 +361,4 @@ fn versions(known: &Known, next: &Reading, events: &mut Vec<Event>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

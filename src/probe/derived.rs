@@ -1,7 +1,9 @@
 //! The series that the monitor adds to what etcd exports, so that rules can speak of structure and work
 //! without `/metrics`.
 
-use crate::model::{Instance, Labels, METRIC_NAME, MemberReading, Reading, StatusSource};
+use crate::model::{
+    ErrorKind, Instance, Labels, METRIC_NAME, MemberReading, Reading, StatusSource, Structure,
+};
 
 /// A derived series' name and what it says.
 pub struct Described {
@@ -14,7 +16,7 @@ const fn described(name: &'static str, help: &'static str) -> Described {
 }
 
 /// All names this module emits.
-pub const SERIES: [Described; 20] = [
+pub const SERIES: [Described; 27] = [
     described("up", "1 if the scrape of /metrics gave samples, else 0."),
     described("scrape_duration_seconds", "How long the scrape took."),
     described("scrape_samples_scraped", "Samples in the scrape."),
@@ -33,6 +35,28 @@ pub const SERIES: [Described; 20] = [
         "etcd_monitor_has_quorum",
         "1 if a majority of voters answered or a linearizable read succeeded.",
     ),
+    described(
+        "etcd_monitor_quorum_margin",
+        "Voters that may still stop before the quorum is lost; below 0 it is lost.",
+    ),
+    described("etcd_monitor_leaders", "Members that take themselves for the leader."),
+    described(
+        "etcd_monitor_leader_views",
+        "Different leaders and terms that members go by; 1 in a sound cluster.",
+    ),
+    described(
+        "etcd_monitor_peer_heard",
+        "1 if messages of the peer arrive at the member, 0 if not, by its counters.",
+    ),
+    described(
+        "etcd_monitor_sides",
+        "Groups of answering members that hear each other; 1 in a whole cluster.",
+    ),
+    described(
+        "etcd_monitor_cluster_info",
+        "Always 1: joins the configured cluster with the id that etcd gave it.",
+    ),
+    described("etcd_monitor_foreign_endpoints", "Configured endpoints that belong to another cluster."),
     described("etcd_monitor_members", "Members by state: reachable, unreachable, learner."),
     described("etcd_monitor_alarm", "1 while the alarm is active; absent otherwise."),
     described(
@@ -107,6 +131,9 @@ fn of_member(reading: &Reading, member: &MemberReading, out: &mut Vec<Derived>) 
             push(out, at, "etcd_monitor_probe_success", &[("probe", probe)], flag(read.ok));
         }
     }
+    for (peer, heard) in &member.hears {
+        push(out, at, "etcd_monitor_peer_heard", &[("peer", peer.as_str())], flag(*heard));
+    }
     let Some(status) = &member.status else { return };
     if status.raft_term != 0 {
         push(out, at, "etcd_monitor_raft_term", &[], status.raft_term as f64);
@@ -133,6 +160,7 @@ fn of_member(reading: &Reading, member: &MemberReading, out: &mut Vec<Derived>) 
 }
 
 fn of_cluster(reading: &Reading, out: &mut Vec<Derived>) {
+    structure(reading, out);
     push(out, None, "etcd_monitor_has_quorum", &[], flag(reading.has_quorum()));
     let count =
         |state: &dyn Fn(&MemberReading) -> bool| reading.members.iter().filter(|m| state(m)).count() as f64;
@@ -151,8 +179,27 @@ fn of_cluster(reading: &Reading, out: &mut Vec<Derived>) {
     }
 }
 
+/// Only what answering members said; of a cluster that is silent as a whole only the quorum is known.
+fn structure(reading: &Reading, out: &mut Vec<Derived>) {
+    let foreign = reading.errors.iter().filter(|error| error.kind == ErrorKind::WrongCluster).count();
+    push(out, None, "etcd_monitor_foreign_endpoints", &[], foreign as f64);
+    if let Some(id) = reading.cluster_id {
+        push(out, None, "etcd_monitor_cluster_info", &[("cluster_id", &id.to_string())], 1.0);
+    }
+    if !reading.members.iter().any(|member| member.status.is_some()) {
+        return;
+    }
+    let found = Structure::of(&reading.rows());
+    push(out, None, "etcd_monitor_quorum_margin", &[], found.margin as f64);
+    push(out, None, "etcd_monitor_leaders", &[], found.leaders.len() as f64);
+    push(out, None, "etcd_monitor_leader_views", &[], found.views as f64);
+    push(out, None, "etcd_monitor_sides", &[], found.sides.len() as f64);
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::model::{MemberId, MemberStatus};
 
@@ -175,6 +222,9 @@ mod tests {
             member_id: Some(MemberId(n)),
             name: None,
             is_learner: learner,
+            peer_urls: Vec::new(),
+            client_urls: Vec::new(),
+            hears: BTreeMap::new(),
             ts_ms: 0,
             duration_ms: 1,
             status: Some(status),

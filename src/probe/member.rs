@@ -1,5 +1,6 @@
 //! One member's part of a reading.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -101,6 +102,9 @@ fn empty(target: &Target, now_ms: i64) -> MemberReading {
         member_id: listed.map(|l| l.id),
         name: listed.map(|l| l.name.clone()).filter(|name| !name.is_empty()),
         is_learner: listed.map(|l| l.is_learner),
+        peer_urls: listed.map(|l| l.peer_urls.clone()).unwrap_or_default(),
+        client_urls: listed.map(|l| l.client_urls.clone()).unwrap_or_default(),
+        hears: BTreeMap::new(),
         ts_ms: now_ms,
         duration_ms: 0,
         status: None,

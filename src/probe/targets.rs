@@ -31,6 +31,8 @@ pub(super) struct Listed {
     /// Empty until it started for the first time.
     pub(super) name: String,
     pub(super) is_learner: bool,
+    pub(super) peer_urls: Vec<String>,
+    pub(super) client_urls: Vec<String>,
 }
 
 /// The targets of one cluster, by instance.
@@ -83,7 +85,13 @@ impl Targets {
     pub(super) fn update(&mut self, list: &[ListedMember], confirmed: bool) {
         for listed in list {
             let id = MemberId(listed.id);
-            let entry = Listed { id, name: listed.name.clone(), is_learner: listed.is_learner };
+            let entry = Listed {
+                id,
+                name: listed.name.clone(),
+                is_learner: listed.is_learner,
+                peer_urls: listed.peer_urls.clone(),
+                client_urls: listed.client_urls.clone(),
+            };
             let instance = self.instance_of(listed);
             let Some(instance) = instance else { continue };
             if let Some(target) = self.by_instance.get_mut(&instance)

@@ -151,6 +151,7 @@ fn rows(cluster: &ClusterName, n: usize, size: usize, dice: &mut Dice) -> Vec<Re
                 version: Some(version.to_owned()),
                 role,
                 is_learner: Some(learner),
+                deaf_to: Vec::new(),
                 raft_term: Some(40 + n as u64),
                 leader: Some(id(leader)),
                 raft_index: Some(index),

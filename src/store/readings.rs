@@ -46,6 +46,7 @@ impl TableRow for ReadingRow {
             unsigned(rows.iter().map(|r| r.db_size_in_use_bytes)),
             unsigned(rows.iter().map(|r| r.quota_bytes)),
             shown(&|r| Some(json(&r.alarms))),
+            shown(&|r| Some(json(&r.deaf_to)).filter(|_| !r.deaf_to.is_empty())),
         ]
     }
 
@@ -76,6 +77,7 @@ impl TableRow for ReadingRow {
             db_size_in_use_bytes: cells.unsigned("db_size_in_use_bytes"),
             quota_bytes: cells.unsigned("quota_bytes"),
             alarms: cells.json("alarms")?,
+            deaf_to: cells.json("deaf_to").unwrap_or_default(),
         })
     }
 }
@@ -157,6 +159,7 @@ mod tests {
             db_size_in_use_bytes: None,
             quota_bytes: Some(2 << 30),
             alarms: vec!["NOSPACE".to_owned()],
+            deaf_to: vec!["h:2".parse().expect("instance")],
         }
     }
 

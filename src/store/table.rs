@@ -159,6 +159,7 @@ fn reading_fields() -> Vec<Field> {
         int("db_size_in_use_bytes"),
         int("quota_bytes"),
         required(text("alarms")),
+        text("deaf_to"),
     ]
 }
 

@@ -11,6 +11,7 @@ use etcd_monitor::model::{MemberReading, Reading};
 use etcd_monitor::probe::{Parts, Prober, ScrapeConfig};
 use tempfile::TempDir;
 
+use crate::netns::Network;
 use crate::tls::Pki;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +58,13 @@ pub struct Options {
     pub quota_bytes: Option<u64>,
     /// More flags of etcd's.
     pub flags: Vec<String>,
+    /// Each member on a host of its own, so that [`EtcdCluster::network`] can be cut between them.
+    pub hosts: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { version: Version::V3_5_16, tls: Tls::None, quota_bytes: None, flags: Vec::new() }
+        Self { version: Version::V3_5_16, tls: Tls::None, quota_bytes: None, flags: Vec::new(), hosts: false }
     }
 }
 
@@ -70,9 +73,11 @@ pub struct EtcdCluster {
     members: Vec<Node>,
     pub pki: Pki,
     dir: TempDir,
+    network: Option<Network>,
 }
 
 struct Node {
+    host: String,
     client_port: u16,
     peer_port: u16,
     metrics_port: u16,
@@ -105,14 +110,16 @@ impl EtcdCluster {
         let dir =
             tempfile::Builder::new().prefix("etcd-monitor-it-").tempdir_in(parent).expect("a directory");
         let pki = Pki::new(dir.path());
-        let node = |_| Node {
+        let network = options.hosts.then(|| Network::new(n));
+        let node = |i| Node {
+            host: network.as_ref().map_or_else(|| "127.0.0.1".to_owned(), |network| network.address(i)),
             client_port: free_port(),
             peer_port: free_port(),
             metrics_port: free_port(),
             process: None,
         };
         let members = (0..n).map(node).collect();
-        let mut cluster = Self { options, members, pki, dir };
+        let mut cluster = Self { options, members, pki, dir, network };
         for i in 0..n {
             cluster.restart(i);
         }
@@ -134,13 +141,17 @@ impl EtcdCluster {
             .members
             .iter()
             .enumerate()
-            .map(|(n, m)| format!("m{n}={}://127.0.0.1:{}", self.peer_scheme(), m.peer_port))
+            .map(|(n, m)| format!("m{n}={}://{}:{}", self.peer_scheme(), m.host, m.peer_port))
             .collect();
         let node = &self.members[i];
-        let client = format!("{scheme}://127.0.0.1:{}", node.client_port);
-        let peer = format!("{}://127.0.0.1:{}", self.peer_scheme(), node.peer_port);
+        let client = format!("{scheme}://{}:{}", node.host, node.client_port);
+        let peer = format!("{}://{}:{}", self.peer_scheme(), node.host, node.peer_port);
         let log = File::options().create(true).append(true).open(self.log(i)).expect("log");
-        let mut command = Command::new(self.options.version.binary());
+        let binary = self.options.version.binary();
+        let mut command = match &self.network {
+            Some(network) => network.command(i, &binary),
+            None => Command::new(binary),
+        };
         command
             .args([
                 "--name",
@@ -228,14 +239,19 @@ impl EtcdCluster {
         if self.options.tls == Tls::None { "http" } else { "https" }
     }
 
-    /// `127.0.0.1:port` of member `i`, as its instance label.
+    /// Of [`Options::hosts`].
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("started with hosts")
+    }
+
     /// Where the members keep their data.
     pub fn folder(&self) -> &std::path::Path {
         self.dir.path()
     }
 
+    /// `host:port` of member `i`, as its instance label.
     pub fn instance(&self, i: usize) -> String {
-        format!("127.0.0.1:{}", self.members[i].client_port)
+        format!("{}:{}", self.members[i].host, self.members[i].client_port)
     }
 
     pub fn endpoint(&self, i: usize) -> String {

@@ -31,6 +31,8 @@ mod help;
 mod incidents;
 mod inspect;
 mod lambda;
+mod netns;
+mod partition;
 mod pipeline;
 mod precision;
 mod program;

@@ -1,12 +1,15 @@
 use super::*;
 use crate::model::{ErrorKind, MemberStatus, ReadingError, StatusSource};
 
-pub(super) fn member(id: u64, leader: u64, term: u64) -> MemberReading {
+pub(in crate::probe) fn member(id: u64, leader: u64, term: u64) -> MemberReading {
     MemberReading {
         instance: format!("10.0.0.{id}:2379").parse().expect("instance"),
         member_id: Some(MemberId(id)),
         name: Some(format!("m{id}")),
         is_learner: Some(false),
+        peer_urls: Vec::new(),
+        client_urls: Vec::new(),
+        hears: BTreeMap::new(),
         ts_ms: 0,
         duration_ms: 1,
         status: Some(MemberStatus {
@@ -41,7 +44,7 @@ fn down(id: u64) -> MemberReading {
     MemberReading { status: None, errors: vec![error], ..member(id, 0, 0) }
 }
 
-pub(super) fn reading(ts_ms: i64, members: Vec<MemberReading>) -> Reading {
+pub(in crate::probe) fn reading(ts_ms: i64, members: Vec<MemberReading>) -> Reading {
     let cluster = "c".parse().expect("name");
     Reading { cluster, ts_ms, duration_ms: 1, cluster_id: None, members, alarms: vec![], errors: vec![] }
 }

@@ -78,7 +78,7 @@ pub const FAULTS: &[Fault] = &[
         }),
         &["EtcdLeaderChanged"],
     ),
-    fault("partition of one member", &[("EtcdNoLeader", C)], 15.0, |_, s| partition(s)),
+    fault("partition of one member", &[("EtcdPeersCutOff", C)], 15.0, |_, s| partition(s)),
     fault("network slow", &[("EtcdPeerRoundTripSlow", W)], 30.0, |_, s| s.round_trip = 0.6),
     fault("slow fsync", &[("EtcdWalFsyncSlow", W)], 20.0, |_, s| s.fsync[0] = 0.03),
     fault("disk stalls", &[("EtcdWalFsyncSlow", C)], 30.0, |_, s| disk_stalls(s)),

@@ -59,6 +59,7 @@ fn reading() -> ReadingRow {
         version: Some("3.6.14".to_owned()),
         role: Role::Leader,
         is_learner: Some(false),
+        deaf_to: Vec::new(),
         raft_term: Some(4),
         leader: "8211f1d0f64f3269".parse().ok(),
         raft_index: Some(1234),
