@@ -107,7 +107,7 @@ async fn an_event_is_stored_long_before_the_next_flush() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = folder.path().join("data");
     let config = format!(
-        "[store]\nurl = '{}'\n[watch]\nflush-interval = '5m'\nscrape-interval = '2s'\n[[cluster]]\nname = 'c'\nendpoints = ['{}']\n",
+        "[store]\nurl = '{}'\n[watch]\nflush-interval = '5m'\nscrape-interval = '5m'\nevents-interval = '2s'\n[[cluster]]\nname = 'c'\nendpoints = ['{}']\n",
         store.display(),
         cluster.endpoint(0)
     );
