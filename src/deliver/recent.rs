@@ -21,7 +21,12 @@ pub(super) struct Recent(VecDeque<Event>);
 
 impl Recent {
     pub(super) fn add(&mut self, events: &[Event]) {
-        self.0.extend(events.iter().cloned());
+        for event in events {
+            // The store tells again what this process told itself.
+            if !self.0.iter().any(|known| known.id == event.id) {
+                self.0.push_back(event.clone());
+            }
+        }
         let newest_ms = self.0.iter().map(|event| event.ts_ms).max().unwrap_or_default();
         let is_old = |event: &Event| event.ts_ms < newest_ms - KEPT_MS;
         while self.0.len() > EVENTS_MAX || self.0.front().is_some_and(is_old) {
@@ -130,7 +135,11 @@ mod tests {
         recent.add(&[event(EventKind::Compaction, 0)]);
         recent.add(&[event(EventKind::Compaction, KEPT_MS + 1)]);
         assert_eq!(recent.0.len(), 1);
-        recent.add(&vec![event(EventKind::Compaction, KEPT_MS + 2); 2 * EVENTS_MAX]);
+        let again = event(EventKind::Compaction, KEPT_MS + 1);
+        recent.add(&[again.clone(), again]);
+        assert_eq!(recent.0.len(), 1, "known already");
+        let many: Vec<Event> = (0..1_100).map(|n| event(EventKind::Compaction, KEPT_MS + 2 + n)).collect();
+        recent.add(&many);
         assert_eq!(recent.0.len(), EVENTS_MAX);
     }
 }

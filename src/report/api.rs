@@ -117,7 +117,7 @@ pub(crate) fn cluster(
                 "fingerprint": alert.fingerprint, "alert": alert.name, "severity": incident.severity,
                 "state": incident.state, "summary": alert.summary, "where": alert.place,
                 "since": alert.since_time, "value": finite(incident.value), "runbook": alert.runbook,
-                "probable_cause": alert.cause, "before": alert.before,
+                "probable_cause": alert.cause, "before": alert.before, "metrics_moved": alert.moved,
             })
         })
         .collect();

@@ -16,7 +16,7 @@ use crate::model::unit::{human_span, rfc3339};
 use crate::model::{Event, Incident, IncidentState};
 use crate::report::chart::{Heatmap, LineChart};
 use crate::report::facts::{Facts, class_of};
-use crate::report::happened::Happened;
+use crate::report::happened::{Happened, moved};
 use crate::report::refresh::next_ms;
 use crate::report::text::{clock, count, visible, web_link};
 use crate::report::verdict::{Verdict, of_facts, rests_on_limits};
@@ -74,6 +74,8 @@ pub(crate) struct Alert {
     pub(crate) cause: Option<String>,
     /// What came before it, the most suspected first.
     pub(crate) before: Vec<String>,
+    /// The metrics that moved when it began.
+    pub(crate) moved: Vec<String>,
 }
 
 impl ClusterPage {
@@ -202,5 +204,6 @@ fn alert(facts: &Facts<'_>, past: &[Event], incident: &Incident) -> Alert {
         runbook: incident.annotations.get("runbook_url").and_then(|url| web_link(url)),
         cause: background.probable_cause.as_ref().map(told),
         before: background.before.iter().take(BEFORE_MAX).map(told).collect(),
+        moved: moved(facts, incident.active_since_ms, incident.labels.get("instance")),
     }
 }
