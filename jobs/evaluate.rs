@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::correlate::LOOK_BACK_MS;
 use crate::model::chain;
 use crate::rules::{self, Owner, RuleGroup, Scope};
 use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When, hold_switch};
@@ -48,6 +49,7 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         selections.extend(new);
         loaded = samples::load(context.store(), &selections, limit).await?;
     }
+    remember_events(&context, now_ms).await;
     let judged = judge.judge(&groups, &loaded.series, &scope(&context, now_ms).await?, now_ms).await;
     // A watch writes what its own groups record; the rest is written here, once for each slot.
     let recorded =
@@ -71,6 +73,17 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         false => hold_switch(&context, now_ms).await,
     };
     Ok(Summary::new(text).with_errors(errors).with_errors(held.err()))
+}
+
+/// Messages say what came before an incident; where no watch runs in this process only the store knows. A message
+/// without it is better than none.
+async fn remember_events(context: &Context, now_ms: i64) {
+    let (start_ms, end_ms) = (now_ms - 2 * LOOK_BACK_MS, now_ms + LOOK_BACK_MS);
+    let filter = events::Filter { start_ms, end_ms, ..events::Filter::default() };
+    if let Ok(mut seen) = events::query(context.store(), &filter).await {
+        seen.reverse();
+        context.services.judge.deliverer().remember_events(&seen);
+    }
 }
 
 /// The configured clusters with the members of their newest reading.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::run::live;
 use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When};
+use crate::run::{live, node_settings};
 use crate::watch::Watch;
 
 /// The `watch` job.
@@ -28,7 +28,8 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
     let clock = services.clock.clone();
     let changed = move || services.changed.notify_one();
     let stop = context.stop.clone();
-    let live = live::keep(context, watch.view(), stop.clone());
-    tokio::join!(watch.run(move || clock.now_ms(), stop, changed), live);
+    let live = live::keep(context.clone(), watch.view(), stop.clone());
+    let settings = node_settings::keep(context, watch.view(), stop.clone());
+    tokio::join!(watch.run(move || clock.now_ms(), stop, changed), live, settings);
     Ok(Summary::new("stopped"))
 }

@@ -25,7 +25,7 @@ mod ways;
 pub use event::{event_of, events_of_silence};
 pub use group::{Group, Kind, Notification};
 pub use incident::Observation;
-pub use inhibit::{InhibitRule, Speakers};
+pub use inhibit::{InhibitRule, Speakers, explains};
 pub use maintenance::{Maintenance, MaintenanceConfig, MaintenanceError};
 pub use matchers::{MatchersError, parse_matcher};
 pub use mute::{IntervalConfig, IntervalError, TimeIntervalConfig, TimesConfig};

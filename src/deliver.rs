@@ -25,6 +25,7 @@ mod lanes;
 mod mail;
 mod message;
 mod receipts;
+mod recent;
 mod silences;
 mod standing;
 mod storm;
@@ -50,7 +51,7 @@ pub use sweep::{Failure, SweepReport};
 pub use trial::Trial;
 
 use crate::alert::{Group, Routes, Silence};
-use crate::model::Incident;
+use crate::model::{Event, Incident};
 use crate::store::sequence::Newest;
 use crate::store::{Store, Writer};
 use breaker::Breaker;
@@ -91,6 +92,8 @@ pub struct Deliverer {
     /// The newest state of every incident with its number, as this process last saw it. Appending checks
     /// against the store, so an outdated entry costs a retry and never a wrong transition.
     known: Mutex<Option<BTreeMap<String, (u64, Incident)>>>,
+    /// What messages may say came before an incident.
+    recent: Mutex<recent::Recent>,
     /// What of the store need not be read again.
     newest_incidents: Newest<Incident>,
     newest_groups: Newest<Group>,
@@ -132,6 +135,7 @@ impl Deliverer {
             ack_links: Mutex::default(),
             breakers: Mutex::default(),
             known: Mutex::default(),
+            recent: Mutex::default(),
             newest_incidents: Newest::default(),
             newest_groups: Newest::default(),
             complete: Mutex::default(),
@@ -142,6 +146,11 @@ impl Deliverer {
             settled: Mutex::default(),
             in_flight: Mutex::default(),
         }
+    }
+
+    /// Takes note of what happened: incidents that fire afterwards say that it came before them.
+    pub fn remember_events(&self, events: &[Event]) {
+        lock(&self.recent).add(events);
     }
 
     /// Adds silences to those of the store.

@@ -1,5 +1,7 @@
 //! Finds out how to reach etcd from what is already there: a kubeadm manifest, etcdctl's settings.
 //!
+//! Also the settings that a local etcd runs with ([`process`]).
+//!
 //! Owns: turning either into a [`crate::etcd::ClusterConfig`].
 //! Refuses: reading the environment (values are arguments), connecting, and guessing credentials.
 
@@ -7,3 +9,4 @@ pub mod data_dir;
 pub mod etcdctl;
 mod flags;
 pub mod kubeadm;
+pub mod process;

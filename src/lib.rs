@@ -7,6 +7,7 @@
 pub mod alert;
 pub mod cli;
 pub mod config;
+pub mod correlate;
 pub mod deliver;
 pub mod discover;
 pub mod etcd;

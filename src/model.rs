@@ -7,6 +7,7 @@
 
 pub mod catalogue;
 mod cause;
+mod csv;
 mod event;
 mod finding;
 mod incident;
@@ -25,6 +26,7 @@ pub mod support;
 pub mod unit;
 
 pub use cause::chain;
+pub use csv::csv_cell;
 pub use event::{Event, EventKind, Severity};
 pub use finding::{Finding, FindingState};
 pub use incident::{Incident, IncidentState};

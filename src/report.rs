@@ -11,6 +11,7 @@ mod cluster_input;
 mod days;
 pub mod example;
 mod facts;
+mod happened;
 mod layers;
 mod pages;
 mod panels;

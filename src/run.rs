@@ -12,6 +12,7 @@ mod execute;
 pub mod exit_code;
 pub mod lambda;
 pub mod live;
+pub mod node_settings;
 mod process;
 mod signal;
 pub mod site_server;

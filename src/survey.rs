@@ -3,10 +3,14 @@
 //! Owns: which tables, sequences and queries that takes, and how far back. Refuses: rendering and judging
 //! (`report`), and reading etcd.
 
+mod around;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
+
+pub use around::{Around, around};
 
 use crate::alert::{Silence, SilenceSource, Silences};
 use crate::model::catalogue::catalogue;
@@ -118,6 +122,7 @@ impl Survey<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clusters: clusters.collect(),
             job_runs: Vec::new(),
+            history: Vec::new(),
         }
     }
 
@@ -167,12 +172,19 @@ impl Survey<'_> {
         self.complete(self.sight(now_ms).await?).await
     }
 
-    /// What a sight lacks: the panels and the days.
+    /// What a sight lacks: the panels, the days, and the events of the last weeks.
     ///
     /// # Errors
     /// When the store cannot be read or a panel cannot be evaluated.
     pub async fn complete(&self, mut input: Input) -> Result<Input, SurveyError> {
         let through_ms = input.data_through_ms;
+        let filter = events::Filter {
+            start_ms: through_ms - Input::HISTORY_MS,
+            end_ms: through_ms + DAY_MS,
+            limit: Some(Input::HISTORY_MAX),
+            ..events::Filter::default()
+        };
+        input.history = events::query(self.store, &filter).await?;
         let clusters = std::mem::take(&mut input.clusters);
         // A few clusters at once: each holds a day of its series in memory.
         let filled = stream::iter(clusters).map(|cluster| self.fill(cluster, through_ms)).buffered(4);

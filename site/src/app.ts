@@ -1,6 +1,8 @@
 // What a page can do besides being read. Every part is extra: without it nothing is missing.
 // All text goes through textContent: cluster names and messages are not ours.
 
+import { events } from "./events";
+
 const body = document.body;
 const through = Number(body.dataset.through);
 let newest = through;
@@ -238,6 +240,7 @@ async function poll(wait: number): Promise<void> {
 themes();
 tools();
 table();
+events(params, setParam);
 staleness();
 setInterval(staleness, 1000);
 if (location.protocol.startsWith("http")) void poll(5000);

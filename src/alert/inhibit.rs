@@ -101,6 +101,11 @@ const EXPLAINS: &[(&str, &[&str])] = &[
     ("EtcdRequestsSlow", &["EtcdRequestsSlower"]),
 ];
 
+/// Whether the shipped alert `source` says already what `target` says: one fault shows as both.
+pub fn explains(source: &str, target: &str) -> bool {
+    EXPLAINS.iter().any(|(alert, targets)| *alert == source && targets.contains(&target))
+}
+
 impl InhibitRule {
     /// # Errors
     /// When a matcher does not parse.

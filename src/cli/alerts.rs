@@ -1,23 +1,28 @@
 //! `alerts`: active and past incidents, with who took them on and what silences them.
 
+mod show;
+
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Global, Stop, open_to_read, output};
+use super::{Global, Stop, help, open_to_read, output};
 use crate::alert::{Silence, SilenceSource as _, Silences};
 use crate::config::Overrides;
 use crate::deliver::read_silences;
 use crate::model::unit::{ConfigDuration, human_span, parse_duration, rfc3339};
-use crate::model::{ClusterName, Incident, IncidentState, Severity};
+use crate::model::{ClusterName, Incident, IncidentState, Severity, csv_cell};
 use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
 use crate::store::key::Prefix;
 use crate::store::{Store, sequence};
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Alerts {
+    #[command(subcommand)]
+    one: Option<One>,
     /// Also those that are over: of each alert and series the last time it fired
     #[arg(long)]
     history: bool,
@@ -36,6 +41,13 @@ pub struct Alerts {
     /// Print comma-separated values
     #[arg(long)]
     csv: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum One {
+    /// Show one incident whole: its probable cause, what happened in the 15 minutes before, which metrics moved
+    #[command(after_help = help::ALERTS_SHOW)]
+    Show(show::Show),
 }
 
 /// The severities from which on incidents are listed.
@@ -64,7 +76,10 @@ const COLUMNS: [&str; 9] =
     ["id", "severity", "state", "alert", "cluster", "instance", "since", "acked by", "silenced by"];
 
 impl Alerts {
-    pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
+    pub async fn execute(mut self, global: &Global) -> Result<ExitCode, Stop> {
+        if let Some(One::Show(show)) = self.one.take() {
+            return show.execute(global).await;
+        }
         let config = global.load(Overrides::store_only())?;
         let store = open_to_read(&config).await?;
         let now_ms = Clock::System.now_ms();
@@ -80,7 +95,7 @@ impl Alerts {
             output::line(COLUMNS.map(|name| name.replace(' ', "_")).join(","));
             for incident in &incidents {
                 let row = cells(incident, rfc3339(incident.active_since_ms));
-                output::line(row.iter().map(|cell| quoted(cell)).collect::<Vec<_>>().join(","));
+                output::line(row.iter().map(|cell| csv_cell(cell)).collect::<Vec<_>>().join(","));
             }
         } else if incidents.is_empty() {
             output::note(if self.history { "no incident" } else { "no active incident" });
@@ -150,15 +165,6 @@ fn cells(incident: &Incident, since: String) -> Vec<String> {
     ]
 }
 
-/// A cell of RFC 4180. What a spreadsheet would run as a formula gets a quote before it.
-pub(super) fn quoted(cell: &str) -> String {
-    let text = if cell.starts_with(['=', '+', '@']) { format!("'{cell}") } else { cell.to_owned() };
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text,
-    }
-}
-
 fn to_json(incident: &Incident) -> Value {
     let mut value = json!(incident);
     if let Some(object) = value.as_object_mut() {
@@ -167,18 +173,4 @@ fn to_json(incident: &Incident) -> Value {
         object.insert("silenced_by".to_owned(), json!(incident.silenced_by));
     }
     value
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cells_of_csv_are_quoted_and_never_formulas() {
-        for (cell, wanted) in
-            [("a", "a"), ("a,b", "\"a,b\""), ("a\"b", "\"a\"\"b\""), ("=1+1", "'=1+1"), ("-", "-")]
-        {
-            assert_eq!(quoted(cell), wanted);
-        }
-    }
 }

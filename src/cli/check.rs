@@ -133,6 +133,7 @@ impl Check {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clusters: Vec::new(),
             job_runs: Vec::new(),
+            history: Vec::new(),
         };
         let verdict = verdict(&config.report, &input, &cluster);
         let share = rows

@@ -5,15 +5,18 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
-use super::alerts::{Least, quoted};
+use super::alerts::Least;
 use super::query::parse_time;
 use super::{Global, Stop, open_to_read, output};
 use crate::config::Overrides;
-use crate::model::unit::{parse_duration, rfc3339};
-use crate::model::{ClusterName, Event, EventKind};
+use crate::correlate::LOOK_BACK_MS;
+use crate::model::unit::{human_span, parse_duration, rfc3339};
+use crate::model::{ClusterName, Event, EventKind, csv_cell};
+use crate::promql::EvalOptions;
 use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
 use crate::store::{Store, events};
+use crate::survey::{self, Around};
 
 #[derive(Debug, Args)]
 pub struct Events {
@@ -44,7 +47,8 @@ pub struct Events {
     /// The oldest first
     #[arg(long)]
     reverse: bool,
-    /// Show the one whose id begins so, whole, with what else happened to its cluster in the 15 minutes before
+    /// Show the one whose id begins so, whole: the metrics that moved around it, and what else happened to its
+    /// cluster in the 15 minutes before
     #[arg(long, value_name = "ID")]
     id: Option<String>,
     /// Print JSON
@@ -56,7 +60,10 @@ pub struct Events {
 }
 
 /// What may have led to an event is looked for this far back, ms.
-const BEFORE_MS: i64 = 15 * 60_000;
+const BEFORE_MS: i64 = LOOK_BACK_MS;
+
+/// So many metrics that moved are shown with one event.
+const METRICS_SHOWN: usize = 10;
 
 /// A point in time, as people say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,8 +161,17 @@ impl Events {
             )));
         };
         let before = before(store, &event).await?;
+        let metrics = survey::around(
+            store,
+            EvalOptions::default(),
+            &event.cluster,
+            Some(event.subject.as_str()),
+            event.ts_ms,
+            METRICS_SHOWN,
+        );
+        let metrics = metrics.await.map_err(|error| Stop::Failed(error.into()))?;
         if self.json {
-            output::json(&serde_json::json!({ "event": event, "before": before }))?;
+            output::json(&serde_json::json!({ "event": event, "metrics": metrics, "before": before }))?;
             return Ok(Exit::Ok.into());
         }
         output::line(format_args!("{}  {}  {}", rfc3339(event.ts_ms), event.severity, event.kind.as_str()));
@@ -164,6 +180,8 @@ impl Events {
             output::line(format_args!("by {actor}"));
         }
         details(&event.details).into_iter().for_each(output::line);
+        output::line("");
+        moved(&metrics).into_iter().for_each(output::line);
         output::line("");
         if before.is_empty() {
             output::line("Nothing else happened in the 15 minutes before.");
@@ -190,6 +208,20 @@ async fn before(store: &Store, event: &Event) -> Result<Vec<Event>, Stop> {
     let mut found = query(store, &filter).await?;
     found.retain(|other| other.id != event.id);
     Ok(found)
+}
+
+/// What the metrics did, as lines.
+pub(super) fn moved(around: &Around) -> Vec<String> {
+    let span = human_span(around.window.span_ms);
+    if around.series_compared == 0 {
+        return vec!["No metrics of that time are stored.".to_owned()];
+    }
+    if around.shifts.is_empty() {
+        return vec![format!("No metric moved within {span} of it, of {} series.", around.series_compared)];
+    }
+    let mut lines = vec![format!("Metrics, {span} before and after it:")];
+    lines.extend(around.shifts.iter().map(|shift| format!("  {}", shift.sentence(str::to_owned))));
+    lines
 }
 
 /// Details as lines; what has a value before and after is a difference.
@@ -235,7 +267,7 @@ fn print_csv(event: &Event) {
         &event.text,
         &details,
     ];
-    output::line(cells.map(quoted).join(","));
+    output::line(cells.map(csv_cell).join(","));
 }
 
 #[cfg(test)]

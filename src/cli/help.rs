@@ -101,10 +101,22 @@ Examples:
   etcd-monitor alerts
   etcd-monitor alerts --cluster prod-eu-1 --severity critical
   etcd-monitor alerts --history --since 7d --csv > incidents.csv
+  etcd-monitor alerts show 3f2a9c01
 
 The short id in the first column is what ack, unack and snooze take. Silenced incidents are listed, too.
 
 Exit codes: 0 done (also without incidents), 1 failed, 2 wrong usage or configuration.";
+
+pub const ALERTS_SHOW: &str = "\
+Examples:
+  etcd-monitor alerts show 3f2a9c01
+  etcd-monitor alerts show 3f2a9c01 --json | jq .probable_cause
+
+Suspected are, best first: an incident of which this one is a known consequence; an event that is known to bring this
+alert about; a change that somebody made; within each, what happened to the same member, then the latest. What merely
+happened before is listed, and is no cause. Metrics are compared by their medians, against how much they usually vary.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration (also: no single incident has this id).";
 
 pub const EVENTS: &str = "\
 Examples:

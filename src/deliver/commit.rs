@@ -147,6 +147,7 @@ impl Deliverer {
         for _ in 0..TRIES {
             let (number, previous) = newest.as_ref().map_or((0, None), |(n, incident)| (*n, Some(incident)));
             let Some(next) = incident::step(previous, &observation(previous), now_ms) else { return };
+            let next = self.with_what_came_before(next);
             let number = number.saturating_add(1);
             let waits = lock(&self.unsaved).holds(&sequence);
             let appended = match waits {
@@ -178,6 +179,12 @@ impl Deliverer {
             return;
         }
         committed.errors.push(DeliverError::Contended { fingerprint: fingerprint.to_owned() });
+    }
+
+    fn with_what_came_before(&self, next: Incident) -> Incident {
+        let known = lock(&self.known);
+        let others = known.iter().flat_map(BTreeMap::values).map(|(_, incident)| incident);
+        lock(&self.recent).told(next, others)
     }
 
     fn remember(&self, number: u64, incident: &Incident) {

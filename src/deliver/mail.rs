@@ -3,14 +3,19 @@
 use std::fmt::Write as _;
 
 use super::Message;
+use super::recent::BEFORE;
 use crate::model::{Incident, IncidentState, Severity};
 
 /// More incidents than this are counted and not shown: mail programs cut long mails without a word.
 const INCIDENTS_MAX: usize = 50;
 
-fn annotations(incident: &Incident) -> impl Iterator<Item = &String> {
-    let names = ["description", "runbook", "runbook_url"];
-    names.into_iter().filter_map(|name| incident.annotations.get(name)).filter(|text| !text.is_empty())
+fn annotations(incident: &Incident) -> impl Iterator<Item = String> {
+    let names = ["description", BEFORE, "runbook", "runbook_url"];
+    let told = |name| {
+        let text = incident.annotations.get(name).filter(|text| !text.is_empty())?;
+        Some(if name == BEFORE { format!("What came before: {text}") } else { text.clone() })
+    };
+    names.into_iter().filter_map(told)
 }
 
 fn more(message: &Message<'_>) -> Option<String> {
@@ -123,7 +128,7 @@ fn card(html: &mut String, message: &Message<'_>, incident: &Incident) {
         incident.severity,
     );
     for value in annotations(incident) {
-        let value = escaped(value);
+        let value = escaped(&value);
         let content = if value.starts_with("https://") && !value.contains(char::is_whitespace) {
             format!("<a href=\"{value}\" class=\"link\" style=\"color:#155eef\">{value}</a>")
         } else {

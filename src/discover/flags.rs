@@ -27,6 +27,14 @@ impl EtcdFlags {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// All that are given, by name.
+    pub(super) fn all(&self) -> impl Iterator<Item = (String, String)> {
+        self.0
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| (name.clone(), value.clone()))
+    }
+
     /// The URLs of a flag that lists them.
     pub(super) fn urls(&self, name: &str) -> impl Iterator<Item = &str> {
         self.get(name).unwrap_or_default().split(',').map(str::trim).filter(|url| !url.is_empty())

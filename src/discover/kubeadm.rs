@@ -9,6 +9,7 @@ pub(super) mod manifest;
 use std::path::{Path, PathBuf};
 
 use self::manifest::EtcdContainer;
+use super::process::EtcdProcess;
 use crate::etcd::{ClusterConfig, TlsConfig};
 use crate::model::{ClusterName, Instance};
 
@@ -59,6 +60,14 @@ pub fn read(path: &Path, name: ClusterName) -> Result<ClusterConfig, KubeadmErro
         .map_err(|source| KubeadmError::Read { path: path.to_owned(), source })?;
     parse(&text, name, &|file| file.exists())
         .map_err(|problem| KubeadmError::Manifest { path: path.to_owned(), problem })
+}
+
+/// The settings that the manifest at `path` starts etcd with, for where its process cannot be seen; `None` when there
+/// is no such manifest.
+pub fn settings(path: &Path) -> Option<EtcdProcess> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let etcd = EtcdContainer::parse(&text).ok()?;
+    Some(EtcdProcess::of_flags(etcd.flags()))
 }
 
 /// The cluster that a manifest's text describes, as a client on the same host sees it. `exists` tells whether

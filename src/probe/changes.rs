@@ -5,12 +5,14 @@
 
 mod counters;
 mod partition;
+mod settings;
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
 use self::counters::Counted;
+use self::settings::Configured;
 use crate::model::{Alarm, Event, EventKind, Instance, MemberId, MemberReading, Reading, Severity};
 
 /// What is known of a cluster from all readings so far. A reading in the middle of an election or a restart
@@ -27,6 +29,7 @@ pub struct Known {
     alarms: Option<Vec<Alarm>>,
     versions: BTreeMap<Instance, String>,
     counted: Counted,
+    configured: Configured,
     /// Who does not hear whom, as told last.
     partition: Option<String>,
 }
@@ -42,9 +45,11 @@ impl Known {
             alarms: None,
             versions: BTreeMap::new(),
             counted: Counted::default(),
+            configured: Configured::default(),
             partition: None,
         };
         known.counted.observe(first);
+        known.configured.observe(first);
         known.learn(first);
         known
     }
@@ -63,6 +68,7 @@ impl Known {
             versions(self, next, &mut events);
             events.extend(partition::observe(&mut self.partition, next));
             events.extend(self.counted.observe(next));
+            events.extend(self.configured.observe(next));
         }
         self.learn(next);
         events
@@ -348,7 +354,7 @@ fn versions(known: &Known, next: &Reading, events: &mut Vec<Event>) {
                 subject: after.instance.as_str(),
                 occurrence: format!("{old} to {} {}", new.version, next.ts_ms),
                 text: format!("member {} runs etcd {} now; it ran {old}", label(after), new.version),
-                details: json!({ "from": old, "to": new.version }),
+                details: json!({ "version": { "before": old, "after": new.version } }),
             },
         ));
     }

@@ -4,7 +4,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::facts::{Facts, limit_of};
-use super::pages::cluster::ClusterPage;
+use super::happened::Happened;
+use super::pages::cluster::{ClusterPage, EVENTS_MAX};
+use super::pages::events::CSV_PATH;
 use super::pages::fleet::FleetPage;
 use super::pages::layers::of as layers_of;
 use super::pages::stale_after_ms;
@@ -42,6 +44,18 @@ pub(crate) fn fleet(input: &Input, page: &FleetPage, site: &mut Site) -> Result<
         page.counts.iter().map(|count| (count.key.to_owned(), count.count.into())).collect();
     let body = json!({ "worst": page.rows.first().map(|r| r.state), "counts": counts, "clusters": rows });
     shelf.put(site, "fleet", "fleet/v1", &body)
+}
+
+/// `api/v1/events.{json,csv}`.
+pub(crate) fn events(input: &Input, history: &[Happened], site: &mut Site) -> Result<(), ReportError> {
+    let shelf = Shelf { input, stale_after_ms: stale_after_ms(input, fleet_next_ms(input)) };
+    let events: Vec<Value> = history.iter().map(Happened::to_json).collect();
+    let body = json!({ "days": Input::HISTORY_MS / 86_400_000, "max": Input::HISTORY_MAX, "events": events });
+    shelf.put(site, "events", "events/v1", &body)?;
+    let mut csv = Happened::CSV_HEAD.to_owned();
+    history.iter().for_each(|event| event.push_csv(&mut csv));
+    site.insert(CSV_PATH.to_owned(), csv.into_bytes());
+    Ok(())
 }
 
 /// [`LIVE_PATH`]: what pages show at first sight, without any history. The pages' script polls it, so that
@@ -107,6 +121,7 @@ pub(crate) fn cluster(
                 "fingerprint": alert.fingerprint, "alert": alert.name, "severity": incident.severity,
                 "state": incident.state, "summary": alert.summary, "where": alert.place,
                 "since": alert.since_time, "value": finite(incident.value), "runbook": alert.runbook,
+                "probable_cause": alert.cause, "before": alert.before, "metrics_moved": alert.moved,
             })
         })
         .collect();
@@ -114,6 +129,20 @@ pub(crate) fn cluster(
         cluster.speechless.iter().map(|(alert, why)| json!({ "alert": alert, "why": why })).collect();
     let alerts = json!({ "rules_total": cluster.rules_total, "active": alerts, "cannot_speak": silent });
     shelf.put(site, &at("alerts"), "alerts/v1", &alerts)?;
+    let events = |event: &Happened| {
+        let mut value = event.to_json();
+        if let Some(object) = value.as_object_mut() {
+            object.insert("metrics_moved".to_owned(), json!(event.moved));
+        }
+        value
+    };
+    let events: Vec<Value> = page.events.iter().map(events).collect();
+    shelf.put(
+        site,
+        &at("events"),
+        "events/v1",
+        &json!({ "days": 1, "max": EVENTS_MAX, "events": events }),
+    )?;
     shelf.put(site, &at("bundles/overview.24h"), "bundle/v1", &bundle(&facts))
 }
 

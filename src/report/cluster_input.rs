@@ -39,6 +39,16 @@ pub struct Input {
     pub clusters: Vec<ClusterInput>,
     /// The newest run of each job.
     pub job_runs: Vec<JobRun>,
+    /// What happened in the fleet in the last [`Self::HISTORY_MS`], the newest first, at most
+    /// [`Self::HISTORY_MAX`].
+    pub history: Vec<Event>,
+}
+
+impl Input {
+    /// How far back the page of events reaches, ms.
+    pub const HISTORY_MS: i64 = 30 * 86_400_000;
+    /// How many events it and its exports have at most.
+    pub const HISTORY_MAX: usize = 5000;
 }
 
 /// One cluster's part of an [`Input`].

@@ -3,6 +3,7 @@
 //! Tests, the browser tests, the benchmark of rendering and `report --example` use it. All names, values and
 //! texts are invented; one cluster's are hostile on purpose.
 
+mod happenings;
 mod series;
 
 use std::collections::BTreeMap;
@@ -40,12 +41,16 @@ pub const EXPECTED: &[(&str, State)] = &[
 
 /// The whole fleet.
 pub fn fleet() -> Input {
+    let mut clusters: Vec<ClusterInput> = (1..=54).filter_map(cluster).collect();
+    clusters.iter_mut().for_each(happenings::add);
+    let history = happenings::history(&clusters);
     Input {
         data_through_ms: DATA_THROUGH_MS,
         made_ms: DATA_THROUGH_MS + 12_000,
         expected_interval_ms: 60_000,
         version: "0.1.0".to_owned(),
-        clusters: (1..=54).filter_map(cluster).collect(),
+        clusters,
+        history,
         job_runs: vec![
             job_run("collect", Outcome::Done, "54 clusters, 164 members"),
             job_run("report", Outcome::Partial, "107 files, 3 changed"),

@@ -296,7 +296,7 @@ mod tests {
         fleet
             .clusters
             .into_iter()
-            .find(|cluster| cluster.rows.len() == 3)
+            .find(|c| c.rows.len() == 3 && c.rows.iter().all(|row| row.reachable && row.leader.is_some()))
             .map(|c| c.rows)
             .expect("one of three")
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::pages::cluster::ClusterPage;
+use super::pages::events;
 use super::pages::fleet::FleetPage;
 use super::refresh::{Due, fleet_next_ms};
 use super::{Input, ReportConfig, api, assets, templates};
@@ -43,6 +44,10 @@ pub fn render_due(config: &ReportConfig, input: &Input, due: &Due) -> Result<Sit
         let fleet = FleetPage::new(config, input);
         site.insert("index.html".to_owned(), templates::page("pages/fleet.html", &fleet)?);
         api::fleet(input, &fleet, &mut site)?;
+        let history = events::history(config, input);
+        let page = events::EventsPage::new(config, input, &history);
+        site.insert("events.html".to_owned(), templates::page("pages/events.html", &page)?);
+        api::events(input, &history, &mut site)?;
     }
     for cluster in input.clusters.iter().filter(|cluster| due.clusters.contains(&cluster.name)) {
         let page = ClusterPage::new(config, input, cluster);

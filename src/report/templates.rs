@@ -7,12 +7,14 @@ use tera::{Context, Tera};
 
 use super::ReportError;
 
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 8] = [
     ("parts/badge.html", include_str!("../../report-templates/parts/badge.html")),
     ("parts/chart.html", include_str!("../../report-templates/parts/chart.html")),
     ("parts/topology.html", include_str!("../../report-templates/parts/topology.html")),
+    ("parts/events.html", include_str!("../../report-templates/parts/events.html")),
     ("base.html", include_str!("../../report-templates/base.html")),
     ("pages/fleet.html", include_str!("../../report-templates/pages/fleet.html")),
+    ("pages/events.html", include_str!("../../report-templates/pages/events.html")),
     ("pages/cluster.html", include_str!("../../report-templates/pages/cluster.html")),
 ];
 

@@ -138,6 +138,11 @@ impl SequenceKey {
         Self(Prefix(format!("state/inspections/{}", segment(cluster))))
     }
 
+    /// The settings that a local etcd ran with, by its instance.
+    pub fn settings(instance: &str) -> Self {
+        Self(Prefix(format!("state/settings/{}", segment(instance))))
+    }
+
     /// The sequence of a group whose key is escaped already, as in the keys of its receipts.
     pub(super) fn of_group_segment(escaped: &str) -> Self {
         Self(Prefix(format!("state/groups/{escaped}")))
@@ -160,8 +165,10 @@ impl SequenceKey {
     pub(super) fn parse(key: &Key) -> Option<(Self, u64)> {
         let (folder, number) = key.0.rsplit_once('/')?;
         let segments: Vec<&str> = folder.split('/').collect();
-        let is_sequence =
-            matches!(segments.as_slice(), ["state", "incidents" | "groups" | "silences" | "inspections", _]);
+        let is_sequence = matches!(
+            segments.as_slice(),
+            ["state", "incidents" | "groups" | "silences" | "inspections" | "settings", _]
+        );
         if !is_sequence || number.len() != 20 {
             return None;
         }

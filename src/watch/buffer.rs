@@ -149,12 +149,33 @@ impl Buffer {
         written
     }
 
+    /// Writes events and readings, which are few, and leaves the samples to the next [`Self::flush`]: a segment for
+    /// each event would make many small ones.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn flush_news(&self, store: &Store, writer: &Writer, now_ms: i64) -> Result<(), StoreError> {
+        let mut batch = Pending::default();
+        {
+            let mut pending = self.lock();
+            batch.n = pending.n;
+            batch.events = std::mem::take(&mut pending.events);
+            batch.rows = std::mem::take(&mut pending.rows);
+        }
+        let written = write(store, writer, now_ms, 0, &mut batch).await;
+        if written.is_err() {
+            self.give_back(batch);
+        }
+        written
+    }
+
     fn give_back(&self, mut batch: Pending) {
         let mut pending = self.lock();
         batch.samples.append(&mut pending.samples);
         batch.recorded.append(&mut pending.recorded);
         batch.rows.append(&mut pending.rows);
         batch.events.append(&mut pending.events);
+        // Meanwhile another flush may have counted on.
         batch.n = pending.n;
         let mut over = count(&batch.samples).saturating_sub(MAX_SAMPLES);
         if over > 0 {
@@ -230,6 +251,29 @@ mod tests {
             text: "text".to_owned(),
             details: serde_json::Value::Null,
         }
+    }
+
+    #[tokio::test]
+    async fn news_are_written_without_the_samples() {
+        let store = Store::in_memory();
+        let buffer = Buffer::default();
+        let now_ms = 1_790_000_000_000;
+        let labels = Labels::from_pairs([("__name__", "up"), ("cluster", "prod")]);
+        let segments = async || {
+            let all = store.list(&crate::store::key::Prefix::data()).await.expect("listed");
+            let under = |part: &str| all.iter().filter(|entry| entry.key.as_str().contains(part)).count();
+            (under("/events/"), under("/samples/"))
+        };
+        let writer = Writer::new(now_ms, 1);
+        for n in 0..3 {
+            buffer.add_recorded(&[(labels.clone(), 1.0)], now_ms + n * 2_000);
+            buffer.add_events([event(EventKind::LeaderChanged, now_ms + n * 2_000)]);
+            buffer.flush_news(&store, &writer, now_ms + n * 2_000).await.expect("written");
+        }
+        assert_eq!(segments().await, (3, 0));
+        let flushed = buffer.flush(&store, &writer, now_ms + 15_000).await.expect("written");
+        assert_eq!((flushed.samples, flushed.events), (3, 0));
+        assert_eq!(segments().await, (3, 1));
     }
 
     #[tokio::test]

@@ -62,6 +62,15 @@ struct Schedule {
     scrape_ms: i64,
     members_ms: i64,
     alarms_ms: i64,
+    /// When `/metrics` was asked last, whatever for.
+    looked_ms: i64,
+}
+
+/// What to ask, and what becomes of a scrape.
+struct Due {
+    parts: Parts,
+    /// The scrape is only looked at for events; its samples are not kept.
+    look: bool,
 }
 
 impl ClusterWatch {
@@ -73,6 +82,7 @@ impl ClusterWatch {
             scrape_ms: never,
             members_ms: never,
             alarms_ms: never,
+            looked_ms: never,
         };
         Self { name, prober, schedule, known: None, lists: Lists::new(), face: Face::new() }
     }
@@ -83,13 +93,18 @@ impl ClusterWatch {
 
     /// Reads what is due at `now_ms` and hands it to the head and the buffer.
     pub async fn tick(&mut self, now_ms: i64, head: &Head, buffer: &Buffer) -> Tick {
-        let parts = self.schedule.due(now_ms);
-        self.ask(now_ms, parts, head, buffer).await
+        let due = self.schedule.due(now_ms);
+        self.read(now_ms, due, head, buffer).await
     }
 
     /// Reads just these parts.
     pub async fn ask(&mut self, now_ms: i64, parts: Parts, head: &Head, buffer: &Buffer) -> Tick {
-        let reading = self.prober.read(now_ms, parts).await;
+        self.read(now_ms, Due { parts, look: false }, head, buffer).await
+    }
+
+    async fn read(&mut self, now_ms: i64, due: Due, head: &Head, buffer: &Buffer) -> Tick {
+        let Due { parts, look } = due;
+        let mut reading = self.prober.read(now_ms, parts).await;
         let events = match &mut self.known {
             Some(known) => known.observe(&reading),
             None => {
@@ -97,7 +112,10 @@ impl ClusterWatch {
                 Vec::new()
             }
         };
-        let scraped = parts.scrape;
+        if look {
+            reading.members.iter_mut().for_each(|member| member.scrape = None);
+        }
+        let scraped = parts.scrape && !look;
         if scraped || !events.is_empty() {
             let kind = if scraped { SampleKind::Derived } else { SampleKind::Between };
             keep(&reading, kind, &mut self.lists, head, buffer);
@@ -129,7 +147,7 @@ impl Schedule {
     /// The tick nearest to the planned instant asks, and the plan does not move with it. Counting from the
     /// last tick instead would add every tick's delay to the interval, and skip a whole status interval when a
     /// tick comes a millisecond early.
-    fn due(&mut self, now_ms: i64) -> Parts {
+    fn due(&mut self, now_ms: i64) -> Due {
         let half_tick_ms = ms(self.intervals.status_interval.0) / 2;
         let is_due = |next_ms: &mut i64, every: Duration| {
             let every_ms = ms(every);
@@ -144,13 +162,18 @@ impl Schedule {
         let scrape = is_due(&mut self.scrape_ms, self.intervals.scrape_interval.0);
         // A scrape's instant has all of the probe's series, so that none seems to end for want of asking.
         let quorum_read = is_due(&mut self.quorum_ms, self.intervals.quorum_interval.0) || scrape;
-        Parts {
+        let look = !scrape && now_ms + half_tick_ms >= self.looked_ms + ms(self.intervals.events_interval.0);
+        if scrape || look {
+            self.looked_ms = now_ms;
+        }
+        let parts = Parts {
             status: true,
             quorum_read,
-            scrape,
+            scrape: scrape || look,
             member_list: is_due(&mut self.members_ms, MEMBERS_EVERY),
             alarms: is_due(&mut self.alarms_ms, ALARMS_EVERY),
-        }
+        };
+        Due { parts, look }
     }
 }
 
@@ -204,8 +227,8 @@ mod tests {
     use crate::model::unit::ConfigDuration;
 
     /// Instants, in ms, of the scrapes among ticks `status_ms` apart of which each is late or early by what
-    /// `jitter_ms` has in turn.
-    fn scrapes(status_ms: u64, jitter_ms: &[i64], until_ms: i64) -> Vec<i64> {
+    /// `jitter_ms` has in turn; with `looks` of those that are not kept.
+    fn scrapes(status_ms: u64, jitter_ms: &[i64], until_ms: i64, looks: bool) -> Vec<i64> {
         let config = WatchConfig {
             status_interval: ConfigDuration(Duration::from_millis(status_ms)),
             ..WatchConfig::default()
@@ -217,11 +240,16 @@ mod tests {
             scrape_ms: never,
             members_ms: never,
             alarms_ms: never,
+            looked_ms: never,
         };
         let ticks = (0..until_ms).step_by(usize::try_from(status_ms).expect("small"));
         let ticks =
             ticks.zip(jitter_ms.iter().cycle()).map(|(tick_ms, late_ms)| 1_000_000 + tick_ms + late_ms);
-        ticks.filter(|now_ms| schedule.due(*now_ms).scrape).collect()
+        let scraped = |now_ms: &i64| {
+            let due = schedule.due(*now_ms);
+            due.parts.scrape && due.look == looks
+        };
+        ticks.filter(scraped).collect()
     }
 
     #[test]
@@ -229,7 +257,7 @@ mod tests {
         for (status_ms, jitter_ms) in
             [(2_000, &[0][..]), (2_000, &[0, 1, -1]), (15_000, &[1, 0, 3, 2]), (1_000, &[5, -5])]
         {
-            let found = scrapes(status_ms, jitter_ms, 1_500_000);
+            let found = scrapes(status_ms, jitter_ms, 1_500_000, false);
             assert_eq!(found.len(), 100, "status every {status_ms} ms");
             let half_tick_ms = i64::try_from(status_ms).expect("small") / 2;
             for (n, at_ms) in (0..).zip(&found) {
@@ -240,8 +268,21 @@ mod tests {
     }
 
     #[test]
+    fn counters_are_looked_at_for_events_between_scrapes_that_are_far_apart() {
+        for jitter_ms in [&[0][..], &[0, 300, -300]] {
+            let looks = scrapes(2_000, jitter_ms, 150_000, true);
+            let kept = scrapes(2_000, jitter_ms, 150_000, false);
+            assert_eq!((kept.len(), looks.len()), (10, 10), "one between two scrapes: {looks:?}");
+            let mut all = [looks, kept].concat();
+            all.sort_unstable();
+            let longest_ms = all.windows(2).map(|pair| pair[1] - pair[0]).max();
+            assert!(longest_ms <= Some(9_000), "{longest_ms:?}");
+        }
+    }
+
+    #[test]
     fn missed_scrapes_are_not_made_up_for() {
-        let mut ticks = scrapes(2_000, &[0], 20_000);
+        let mut ticks = scrapes(2_000, &[0], 20_000, false);
         assert_eq!(ticks.pop(), Some(1_014_000));
         assert_eq!(ticks, [1_000_000]);
         let mut schedule = Schedule {
@@ -250,8 +291,9 @@ mod tests {
             scrape_ms: 0,
             members_ms: 0,
             alarms_ms: 0,
+            looked_ms: 0,
         };
-        assert!(schedule.due(3_600_000).scrape);
-        assert!(!schedule.due(3_602_000).scrape);
+        assert!(schedule.due(3_600_000).parts.scrape);
+        assert!(!schedule.due(3_602_000).parts.scrape);
     }
 }

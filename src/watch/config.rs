@@ -16,6 +16,9 @@ pub struct WatchConfig {
     pub quorum_interval: ConfigDuration,
     /// `/metrics` of every member, and the interval of rule groups without their own.
     pub scrape_interval: ConfigDuration,
+    /// Nobody waits longer than this for an event that only counters of `/metrics` tell: between two scrapes that are
+    /// farther apart, members are asked once more, and only events are kept of it.
+    pub events_interval: ConfigDuration,
     /// How much is lost at most when the process is killed. 15 s in a folder, 60 s in a bucket when absent.
     pub flush_interval: Option<ConfigDuration>,
     /// What the head may take in memory.
@@ -32,6 +35,7 @@ impl Default for WatchConfig {
             status_interval: seconds(2),
             quorum_interval: seconds(10),
             scrape_interval: seconds(15),
+            events_interval: seconds(8),
             flush_interval: None,
             head_max_bytes: ByteSize(256 << 20),
         }
@@ -58,6 +62,7 @@ impl WatchConfig {
             ("status-interval", self.status_interval.0),
             ("quorum-interval", self.quorum_interval.0),
             ("scrape-interval", self.scrape_interval.0),
+            ("events-interval", self.events_interval.0),
         ];
         for (key, interval) in all {
             // Two requests a second and member is the promise; the status poll alone may take one.

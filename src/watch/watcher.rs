@@ -201,7 +201,7 @@ impl Watch {
                 self.shared.view.ring();
             }
             if transitions || std::mem::take(&mut seen_change) {
-                self.shared.flush_and_log(now_ms()).await;
+                self.shared.flush_news_and_log(now_ms()).await;
                 changed();
             }
         }
@@ -291,6 +291,7 @@ impl Shared {
         let tick = cluster.tick(now_ms, &self.head, &self.buffer).await;
         self.view.see(&tick.reading);
         self.freshness.read(&tick.reading);
+        self.judge.deliverer().remember_events(&tick.events);
         for event in &tick.events {
             info!(cluster = %event.cluster, kind = event.kind.as_str(), "{}", event.text);
         }
@@ -350,6 +351,17 @@ impl Shared {
         match self.buffer.flush(&self.store, &self.writer, now_ms).await {
             Ok(flushed) => tracing::debug!(samples = flushed.samples, readings = flushed.readings, "flushed"),
             Err(error) => warn!(error = chain(&error), "the segment could not be written, it is kept"),
+        }
+    }
+
+    /// What happened is stored at once; samples wait for their segment, however much happens.
+    async fn flush_news_and_log(&self, now_ms: i64) {
+        let flushed = match self.view.speaks() {
+            true => self.buffer.flush_news(&self.store, &self.writer, now_ms).await,
+            false => self.buffer.flush_events(&self.store, &self.writer, now_ms).await,
+        };
+        if let Err(error) = flushed {
+            warn!(error = chain(&error), "the events could not be written, they are kept");
         }
     }
 

@@ -23,6 +23,7 @@ const live = JSON.parse(readFileSync(join(site, "api/v1/live/fleet.json"), "utf8
 const dataThrough = Date.parse(live.data_through);
 const fleet = "index.html";
 const slow = "c/stage-us-02/index.html";
+const happened = "events.html";
 const ids = JSON.parse(readFileSync(join(site, "api/v1/index.json"), "utf8")).clusters.map((c) => c.id);
 // One of each state, and the sizes that need other drawings.
 const special = ["prod-eu-01", "edge-us-03", "prod-ap-04", "stage-eu-05", "edge-us-06", "prod-us-07", "stage-ap-08", "edge-eu-09", "prod-us-10", "stage-us-11", "edge-ap-12"]
@@ -116,14 +117,14 @@ const views = [
   ["narrow", { theme: "light", width: 320 }],
   ["tablet", { theme: "light", width: 800 }],
 ];
-for (const path of [fleet, slow]) {
+for (const path of [fleet, slow, happened]) {
   for (const [name, options] of views) {
     test(`${path} is clean in ${name}`, async (t) => {
       const page = await open(t, path, options);
       await noOverflow(page, `${path} ${name}`);
       await axeClean(page, `${path} ${name}`);
       assert.equal(await page.locator("#stale").textContent(), "", "fresh data has no banner");
-      if (shots) await page.screenshot({ path: join(shots, `${path === fleet ? "fleet" : "cluster"}-${name}.png`), fullPage: true });
+      if (shots) await page.screenshot({ path: join(shots, `${{ [fleet]: "fleet", [happened]: "events" }[path] ?? "cluster"}-${name}.png`), fullPage: true });
     });
   }
 }
@@ -147,6 +148,9 @@ test("without JavaScript everything is there to read", async (t) => {
   assert.ok((await cluster.locator(".chart path.line").count()) >= 8);
   assert.equal(await cluster.locator(".tools button:visible").count(), 0, "buttons that could do nothing are hidden");
   assert.match(await cluster.locator("footer").textContent(), /Made \d\d:\d\d:\d\d UTC from data to .* made anew by \d\d:\d\d:\d\d UTC/);
+  const list = await open(t, happened, { javaScriptEnabled: false });
+  assert.ok((await list.locator("#events tbody tr:visible").count()) > 90);
+  assert.equal(await list.locator("#events-filter:visible").count(), 0, "a filter that could do nothing is hidden");
   const all = await open(t, fleet, { javaScriptEnabled: false });
   assert.equal(await all.locator("#clusters tbody tr").count(), ids.length);
 });
@@ -240,6 +244,53 @@ test("filter, sort and state live in the address", async (t) => {
   assert.equal(await page.locator("#clusters tbody tr").first().getAttribute("data-id"), "stage-us-02");
   assert.match(page.url(), /sort=-fsync/);
   await axeClean(page, "sorted");
+});
+
+test("events are filtered by keyboard, from a folder too, and the filter lives in the address", async (t) => {
+  const base = `${pathToFileURL(site)}/`;
+  for (const from of [origin, base]) {
+    const page = await open(t, happened, { base: from });
+    const all = await page.locator("#events tbody tr").count();
+    const visible = () => page.locator("#events tbody tr:visible").count();
+    assert.ok(all > 90 && (await visible()) === all);
+    await page.focus("#events-filter [name=q]");
+    await page.keyboard.type("QUOTA-backend");
+    assert.equal(await visible(), 1);
+    assert.match(await page.locator("#events tbody tr:visible .diff").textContent(), /quota-backend-bytes.*2147483648.*8589934592/);
+    await page.keyboard.press("Enter");
+    assert.equal(await visible(), 1, "Enter sends no form");
+    await page.fill("#events-filter [name=q]", "");
+    await page.keyboard.press("Tab");
+    assert.equal(await page.evaluate(() => document.activeElement?.getAttribute("name")), "kind");
+    await page.keyboard.type("version");
+    await page.keyboard.press("Enter");
+    assert.equal(await visible(), 40);
+    assert.equal(await page.locator("#shown").textContent(), `40 of ${all}`);
+    await page.selectOption("#events-filter [name=kind]", "");
+    await page.selectOption("#events-filter [name=severity]", "warning");
+    assert.equal(await visible(), 2);
+    await page.selectOption("#events-filter [name=severity]", "");
+    await page.selectOption("#events-filter [name=cluster]", "former-eu-99");
+    assert.equal(await visible(), 1);
+    assert.equal(await page.locator("#events tbody tr:visible a").count(), 0, "a cluster that is gone has no page");
+    assert.match(page.url(), /cluster=former-eu-99/);
+    await page.reload();
+    assert.equal(await visible(), 1, "the address has the filter");
+    // axe fetches the style sheet, which a page from a folder may not.
+    if (from === origin) await axeClean(page, "filtered");
+    await page.selectOption("#events-filter [name=cluster]", "stage-us-02");
+    await page.click("#events tbody tr:visible a >> nth=0");
+    await page.waitForSelector("#verdict");
+  }
+});
+
+test("an alert shows its cause, and an event the metrics that moved", async (t) => {
+  const page = await open(t, slow);
+  assert.match(await page.locator("#alerts").textContent(), /Probable cause: 1 min before: etcd-1 defragments its database/);
+  await page.click("#alerts summary >> nth=0");
+  assert.match(await page.locator("#alerts details[open]").first().textContent(), /10 min before: flags of etcd-0 changed/);
+  assert.match(await page.locator("#events tr", { hasText: "etcd-1 defragments" }).locator(".moved").textContent(), /Put latency p99: .* → /);
+  await axeClean(page, "cause");
 });
 
 test("live states arrive, and hostile ones stay text", async (t) => {

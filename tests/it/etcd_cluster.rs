@@ -56,13 +56,15 @@ pub struct Options {
     pub version: Version,
     pub tls: Tls,
     pub quota_bytes: Option<u64>,
+    /// More flags of etcd's.
+    pub flags: Vec<String>,
     /// Each member on a host of its own, so that [`EtcdCluster::network`] can be cut between them.
     pub hosts: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { version: Version::V3_5_16, tls: Tls::None, quota_bytes: None, hosts: false }
+        Self { version: Version::V3_5_16, tls: Tls::None, quota_bytes: None, flags: Vec::new(), hosts: false }
     }
 }
 
@@ -124,6 +126,14 @@ impl EtcdCluster {
         cluster
     }
 
+    /// Stops member `i` and starts it with another quota and other flags.
+    pub fn restart_with(&mut self, i: usize, quota_bytes: u64, flags: &[&str]) {
+        self.kill(i);
+        self.options.quota_bytes = Some(quota_bytes);
+        self.options.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self.restart(i);
+    }
+
     /// Starts member `i` (again), on its data.
     pub fn restart(&mut self, i: usize) {
         let scheme = self.scheme();
@@ -182,6 +192,7 @@ impl EtcdCluster {
             command.arg("--peer-cert-file").arg(&self.pki.server_cert);
             command.arg("--peer-key-file").arg(&self.pki.server_key);
         }
+        command.args(&self.options.flags);
         self.members[i].process = Some(command.spawn().expect("etcd starts"));
     }
 

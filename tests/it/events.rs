@@ -107,7 +107,7 @@ async fn an_event_is_stored_long_before_the_next_flush() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = folder.path().join("data");
     let config = format!(
-        "[store]\nurl = '{}'\n[watch]\nflush-interval = '5m'\nscrape-interval = '2s'\n[[cluster]]\nname = 'c'\nendpoints = ['{}']\n",
+        "[store]\nurl = '{}'\n[watch]\nflush-interval = '5m'\nscrape-interval = '5m'\nevents-interval = '2s'\n[[cluster]]\nname = 'c'\nendpoints = ['{}']\n",
         store.display(),
         cluster.endpoint(0)
     );
@@ -151,4 +151,24 @@ async fn an_event_is_stored_long_before_the_next_flush() {
     cluster.restart(0);
     until("the restart", &|| has("member-restarted", "started anew")).await;
     assert!(!has("raft-snapshot-applied", "behind"), "nobody was behind");
+
+    // Its metrics show the quota, its process the other flags.
+    let began = Instant::now();
+    cluster.restart_with(0, 3 << 30, &["--heartbeat-interval=150", "--max-txn-ops=256"]);
+    until("the quota", &|| has("config-changed", "quota-backend-bytes")).await;
+    let quota = began.elapsed();
+    until("the flags", &|| has("config-changed", "max-txn-ops")).await;
+    println!("from the restart to the stored events: quota {quota:.1?}, flags {:.1?}", began.elapsed());
+    let url = store.display().to_string();
+    let output = program::output(&["events", "--store", &url, "--kind", "config-changed", "--json"]);
+    let changed: Vec<Value> = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let details: Vec<&Value> = changed.iter().map(|event| &event["details"]).collect();
+    let of = |key: &str| details.iter().filter(|details| !details[key].is_null()).collect::<Vec<_>>();
+    assert_eq!(of("quota-backend-bytes").len(), 1, "told once: {changed:#?}");
+    assert_eq!(of("quota-backend-bytes")[0]["quota-backend-bytes"]["after"], "3221225472");
+    let wanted = json!({
+        "heartbeat-interval": { "before": "100", "after": "150" },
+        "max-txn-ops": { "before": "not set", "after": "256" },
+    });
+    assert_eq!(of("max-txn-ops"), [&&wanted], "{changed:#?}");
 }

@@ -15,6 +15,7 @@ mod alert_test;
 mod bad_input;
 mod commands;
 mod config;
+mod correlate;
 mod daemon;
 mod daemon_faults;
 mod daemon_s3;

@@ -41,7 +41,7 @@ fn writes_the_example_site() {
         std::fs::create_dir_all(file.parent().expect("is in a folder")).expect("the folder can be made");
         std::fs::write(file, body).expect("the file can be written");
     }
-    assert_eq!(pages(&site).count(), 55);
+    assert_eq!(pages(&site).count(), 56);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn redaction_leaves_no_address_in_any_file() {
 fn twins_are_json_that_says_how_fresh_it_is() {
     let site = site();
     let twins: Vec<_> = site.iter().filter(|(path, _)| path.ends_with(".json")).collect();
-    assert_eq!(twins.len(), 3 + 54 * 5);
+    assert_eq!(twins.len(), 4 + 54 * 6);
     for (path, bytes) in twins {
         let json: serde_json::Value = serde_json::from_slice(bytes).expect("is JSON");
         for key in ["schema", "generated_at", "data_through", "stale_after"] {

@@ -15,9 +15,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["model"]),
     ("rules", &["model", "promql"]),
     ("alert", &["model"]),
-    ("deliver", &["model", "store", "alert", "rules"]),
-    ("survey", &["model", "alert", "promql", "report", "rules", "store"]),
-    ("report", &["model", "promql"]),
+    ("correlate", &["model", "alert"]),
+    ("deliver", &["model", "store", "alert", "rules", "correlate"]),
+    ("survey", &["model", "alert", "correlate", "promql", "report", "rules", "store"]),
+    ("report", &["model", "promql", "correlate"]),
     ("watch", &["model", "probe", "promql", "rules", "alert", "deliver", "store"]),
     (
         "config",
@@ -36,21 +37,50 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "model", "etcd", "inspect", "discover", "probe", "promql", "store", "rules", "alert", "deliver",
-            "report", "watch", "config", "run", "jobs", "survey",
+            "model",
+            "etcd",
+            "inspect",
+            "discover",
+            "probe",
+            "promql",
+            "store",
+            "rules",
+            "alert",
+            "deliver",
+            "report",
+            "watch",
+            "config",
+            "run",
+            "jobs",
+            "survey",
+            "correlate",
         ],
     ),
     (
         "jobs",
         &[
-            "model", "etcd", "inspect", "discover", "probe", "promql", "store", "rules", "alert", "deliver",
-            "report", "watch", "config", "run", "survey",
+            "model",
+            "etcd",
+            "inspect",
+            "discover",
+            "probe",
+            "promql",
+            "store",
+            "rules",
+            "alert",
+            "deliver",
+            "report",
+            "watch",
+            "config",
+            "run",
+            "survey",
+            "correlate",
         ],
     ),
 ];
 
 /// Modules that only compute: no I/O, no async, no clock.
-const PURE: &[&str] = &["model", "promql", "rules", "alert", "report"];
+const PURE: &[&str] = &["model", "promql", "rules", "alert", "correlate", "report"];
 
 const PURE_BANNED: &[&str] = &[
     "tokio::",

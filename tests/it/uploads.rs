@@ -115,7 +115,7 @@ async fn an_unchanged_fleet_uploads_next_to_nothing_and_a_change_what_it_touches
     let at = |minute: i64| NOON_MS + minute * MINUTE_MS + 5_000;
     run(&services, "collect", at(0) - 1_000).await;
     let all = report(&services, folder, at(0)).await;
-    assert!(all.len() >= 2 * 6 + 3 + 3 + 2, "all is new: {all:?}");
+    assert!(all.len() >= 2 * 7 + 6 + 3 + 2, "all is new: {all:?}");
 
     let (mut puts, mut bytes, mut live_puts) = (0, 0, 0);
     for minute in 1..=15 {

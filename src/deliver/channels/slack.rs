@@ -18,6 +18,7 @@ use crate::deliver::config::{Resolve, request_timeout};
 use crate::deliver::http::Http;
 use crate::alert::Kind;
 use crate::deliver::message::shortened;
+use crate::deliver::recent::BEFORE;
 use crate::deliver::{Channel, Message, SendError};
 use crate::model::unit::ConfigDuration;
 use crate::model::{Incident, SecretRef};
@@ -232,6 +233,8 @@ fn section(message: &Message<'_>, incident: &Incident) -> String {
     let mut lines = vec![format!("*{}*", marked(incident.summary())), escaped(&incident.status())];
     // Before the text that may be long, as what is too long is cut.
     lines.extend(message.ack_url(incident).map(|link| format!("<{}|Acknowledge>", escaped(&link))));
+    let before = incident.annotations.get(BEFORE);
+    lines.extend(before.map(|text| format!("What came before: {}", escaped(text))));
     let annotations = ["description", "runbook", "runbook_url"];
     lines.extend(annotations.iter().filter_map(|name| incident.annotations.get(*name)).map(|text| escaped(text)));
     let labels = incident.labels.canonical().replace('`', "'");

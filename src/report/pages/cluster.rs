@@ -2,6 +2,8 @@
 
 mod charts;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::layers::{LayerBlock, blocks, of as layers_of};
@@ -10,14 +12,20 @@ use super::strip::{Strip, strip};
 use super::tiles::{Tile, tiles};
 use super::topology::{Topology, topology};
 use super::{Badge, Shell};
+use crate::correlate::{Candidate, background};
 use crate::model::unit::{human_span, rfc3339};
-use crate::model::{Incident, IncidentState};
+use crate::model::{Event, Incident, IncidentState};
 use crate::report::chart::{Heatmap, LineChart};
 use crate::report::facts::{Facts, class_of};
+use crate::report::happened::{Happened, moved};
 use crate::report::refresh::next_ms;
 use crate::report::text::{clock, count, visible, web_link};
 use crate::report::verdict::{Verdict, of_facts, rests_on_limits};
 use crate::report::{ClusterInput, Input, ReportConfig};
+
+/// So many events are shown, and so many lines of what came before an alert.
+pub(crate) const EVENTS_MAX: usize = 30;
+const BEFORE_MAX: usize = 8;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct ClusterPage {
@@ -41,6 +49,9 @@ pub(crate) struct ClusterPage {
     pub(crate) alerts_note: String,
     /// Alert and reason.
     pub(crate) speechless: Vec<(String, String)>,
+    /// Of the last day, newest first.
+    pub(crate) events: Vec<Happened>,
+    pub(crate) events_note: String,
     pub(crate) strip: Strip,
     pub(crate) charts: Vec<LineChart>,
     pub(crate) heatmap: Option<Heatmap>,
@@ -61,6 +72,12 @@ pub(crate) struct Alert {
     pub(crate) lasts: String,
     pub(crate) value: String,
     pub(crate) runbook: Option<String>,
+    /// What likely brought it about, with how long before.
+    pub(crate) cause: Option<String>,
+    /// What came before it, the most suspected first.
+    pub(crate) before: Vec<String>,
+    /// The metrics that moved when it began.
+    pub(crate) moved: Vec<String>,
 }
 
 impl ClusterPage {
@@ -75,9 +92,16 @@ impl ClusterPage {
             ("Members", twin("members")),
             ("Topology", twin("topology")),
             ("Alerts", twin("alerts")),
+            ("Events", twin("events")),
             ("Series", twin("bundles/overview.24h")),
         ];
         let members = members(&facts, config.redact_addresses);
+        let past = past(input, cluster);
+        let events: Vec<Happened> = recent(cluster)
+            .into_iter()
+            .take(EVENTS_MAX)
+            .map(|event| Happened::of_cluster(&facts, event))
+            .collect();
         let (heatmap, heatmap_note, heatmap_caption) = charts::distribution(&facts);
         Self {
             shell,
@@ -96,7 +120,7 @@ impl ClusterPage {
                 .map(|m| m.cells.iter().map(|c| c.head).collect())
                 .unwrap_or_default(),
             members,
-            alerts: facts.active.iter().map(|incident| alert(&facts, incident)).collect(),
+            alerts: facts.active.iter().map(|incident| alert(&facts, &past, incident)).collect(),
             alerts_note: match cluster.rules_total {
                 0 => "no rules loaded".to_owned(),
                 total => {
@@ -104,6 +128,11 @@ impl ClusterPage {
                 }
             },
             speechless: cluster.speechless.clone(),
+            events_note: match cluster.events.len() {
+                all if all > events.len() => format!("the newest {} of {all} in 24 h", events.len()),
+                _ => "last 24 h".to_owned(),
+            },
+            events,
             strip: strip(&cluster.days, input.data_through_ms),
             charts: charts::charts(&facts),
             heatmap,
@@ -129,7 +158,24 @@ fn about(facts: &Facts<'_>) -> Vec<String> {
     about
 }
 
-fn alert(facts: &Facts<'_>, incident: &Incident) -> Alert {
+/// The cluster's events of the last day, newest first.
+fn recent(cluster: &ClusterInput) -> Vec<&Event> {
+    let mut events: Vec<&Event> = cluster.events.iter().collect();
+    events.sort_by(|a, b| b.ts_ms.cmp(&a.ts_ms).then_with(|| a.id.cmp(&b.id)));
+    events
+}
+
+/// All events of the cluster that are known: incidents may be older than a day.
+fn past(input: &Input, cluster: &ClusterInput) -> Vec<Event> {
+    let known: BTreeSet<&str> = cluster.events.iter().map(|event| event.id.as_str()).collect();
+    let of_cluster = input.history.iter().filter(|event| event.cluster == cluster.name);
+    let older = of_cluster.filter(|event| !known.contains(event.id.as_str()));
+    cluster.events.iter().chain(older).cloned().collect()
+}
+
+fn alert(facts: &Facts<'_>, past: &[Event], incident: &Incident) -> Alert {
+    let background = background(incident, &facts.input.incidents, past);
+    let told = |candidate: &Candidate| facts.clean(&candidate.sentence(incident));
     let word = match incident.severity {
         crate::model::Severity::Info => "Info",
         crate::model::Severity::Warning => "Warning",
@@ -159,5 +205,8 @@ fn alert(facts: &Facts<'_>, incident: &Incident) -> Alert {
         lasts: human_span(facts.now_ms - incident.active_since_ms),
         value: crate::model::unit::three_digits(incident.value),
         runbook: incident.annotations.get("runbook_url").and_then(|url| web_link(url)),
+        cause: background.probable_cause.as_ref().map(told),
+        before: background.before.iter().take(BEFORE_MAX).map(told).collect(),
+        moved: moved(facts, incident.active_since_ms, incident.labels.get("instance")),
     }
 }
