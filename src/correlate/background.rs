@@ -71,13 +71,45 @@ const BROUGHT_ABOUT_BY: &[(&str, &[EventKind])] = &{
     use EventKind::*;
     [
         ("EtcdMemberDown", &[MemberRestarted, ConfigChanged, VersionChanged, MemberRemoved] as &[EventKind]),
-        ("EtcdQuorumLost", &[MemberUnreachable, MemberRemoved, MemberRestarted, MemberAdded, ConfigChanged]),
-        ("EtcdNoLeader", &[MemberUnreachable, MemberRemoved, MemberRestarted, ElectionsHeld, ConfigChanged]),
+        (
+            "EtcdQuorumLost",
+            &[
+                PartitionStarted,
+                MemberUnreachable,
+                MemberRemoved,
+                MemberRestarted,
+                MemberAdded,
+                ConfigChanged,
+            ],
+        ),
+        (
+            "EtcdNoLeader",
+            &[
+                PartitionStarted,
+                MemberUnreachable,
+                MemberRemoved,
+                MemberRestarted,
+                ElectionsHeld,
+                ConfigChanged,
+            ],
+        ),
         (
             "EtcdLeaderChange",
-            &[MemberUnreachable, MemberRestarted, DefragStarted, DefragEnded, ConfigChanged],
+            &[
+                PartitionStarted,
+                MemberUnreachable,
+                MemberRestarted,
+                DefragStarted,
+                DefragEnded,
+                ConfigChanged,
+            ],
         ),
-        ("EtcdPeersCutOff", &[MemberUnreachable, MemberRestarted, ConfigChanged, MemberAdded]),
+        (
+            "EtcdPeersCutOff",
+            &[PartitionStarted, MemberUnreachable, MemberRestarted, ConfigChanged, MemberAdded],
+        ),
+        ("EtcdSplitBrain", &[PartitionStarted, MemberAdded, MemberRestarted, ConfigChanged]),
+        ("EtcdClusterIdClash", &[ConfigChanged, MemberAdded, MemberRestarted, MonitorConfigChanged]),
         ("EtcdMembersChanged", &[MemberAdded, MemberRemoved, MemberPromoted]),
         ("EtcdVersionSkew", &[VersionChanged, MemberAdded]),
         ("EtcdDatabaseNearQuota", &[ConfigChanged]),

@@ -138,6 +138,32 @@ async fn a_story_is_told_once_however_often_it_is_seen() {
     assert_eq!(mail.subjects()[1..], ["[RESOLVED] EtcdMemberDown prod-eu-1 (critical)"]);
 }
 
+#[tokio::test]
+async fn what_came_before_is_part_of_the_incident_and_of_its_end() {
+    let store = Store::in_memory();
+    let deliverer = deliverer(&store, &[], "");
+    let cluster: crate::model::ClusterName = "prod-eu-1".parse().expect("a name");
+    let kind = crate::model::EventKind::MemberRestarted;
+    let event = Event {
+        id: Event::id_of(&cluster, kind, "m1:2379", "7"),
+        cluster,
+        ts_ms: START_MS - 61_000,
+        kind,
+        severity: crate::model::Severity::Warning,
+        subject: "m1:2379".to_owned(),
+        actor: None,
+        text: "the process of member m1 started anew".to_owned(),
+        details: serde_json::Value::Null,
+    };
+    deliverer.remember_events(&[event]);
+    let fired = commit(&deliverer, &down(), START_MS + 60_000).await.transitions;
+    let over = removed(&deliverer, START_MS + 240_000).await.transitions;
+    for incident in [&fired[0], &over[0]] {
+        let before = incident.annotations.get("before").map(String::as_str);
+        assert_eq!(before, Some("1 min before: the process of member m1 started anew"), "{incident:#?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_crash_between_the_two_creates_loses_nothing() {
     let (store, mail) = (Store::in_memory(), Script::failing([]));
