@@ -47,7 +47,7 @@ pub struct Cli {
 }
 
 /// Options every subcommand takes.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Configuration file (TOML). Without one, the defaults and the command line are all there is
@@ -258,10 +258,14 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
 
 impl Global {
     /// The configuration: file, environment, then what this command line says.
-    fn load(&self, mut overrides: Overrides) -> Result<Config, Stop> {
+    fn load(&self, overrides: Overrides) -> Result<Config, Stop> {
+        Ok(self.read(overrides)?)
+    }
+
+    fn read(&self, mut overrides: Overrides) -> Result<Config, ConfigErrors> {
         overrides.store_url.clone_from(&self.store);
         overrides.log.clone_from(&self.log);
         overrides.known_jobs = Some(crate::jobs::ALL.iter().map(|job| job.name).collect());
-        Ok(Config::load(self.config.as_deref(), &crate::config::process_environment(), overrides)?)
+        Config::load(self.config.as_deref(), &crate::config::process_environment(), overrides)
     }
 }

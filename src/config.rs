@@ -8,17 +8,19 @@ mod alerting;
 mod check;
 mod cluster;
 mod document;
+mod effective;
 mod environment;
 mod rules;
 mod secrets;
 mod sections;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use cluster::ClusterSetup;
 pub use document::{ConfigError, ConfigErrors, Document};
+pub use effective::{Change, Effective, cluster_of, digest_of};
 pub use environment::{Environment, process_environment};
 pub use rules::RulesConfig;
 pub use secrets::{SecretError, resolve};
@@ -70,6 +72,10 @@ pub struct Config {
     pub log: LogConfig,
     /// What is allowed and yet unwise; said at start and by `config check`.
     pub warnings: Vec<String>,
+    /// What was read: the configuration file and the rule files.
+    pub files: Vec<PathBuf>,
+    /// What the files say, to compare with.
+    pub effective: Effective,
 }
 
 /// What the command line says; it wins over file and environment.
@@ -115,7 +121,12 @@ impl Config {
         for (variable, key, value) in environment::overrides(environment) {
             document.set(variable, &key, value);
         }
-        let config = check::from_document(&mut document, path, environment, overrides);
+        document.files.extend(path.map(Path::to_owned));
+        let mut config = check::from_document(&mut document, path, environment, overrides);
+        config.files = std::mem::take(&mut document.files);
+        // The file's own text is in it key by key.
+        config.effective =
+            Effective::of(&text, config.files.get(usize::from(path.is_some())..).unwrap_or_default());
         if document.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(document.errors)) }
     }
 

@@ -6,6 +6,7 @@
 
 pub mod ack_desk;
 pub mod clock;
+mod configured;
 mod context;
 pub mod daemon;
 mod execute;
@@ -14,6 +15,7 @@ pub mod lambda;
 pub mod live;
 pub mod node_settings;
 mod process;
+pub mod reload;
 mod signal;
 pub mod site_server;
 mod spec;

@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 use super::connection::Connect;
 use super::progress::Progress;
 use super::{Global, Stop, output};
-use crate::config::{Config, Overrides, process_environment};
+use crate::config::{Config, Environment, Overrides, process_environment};
 use crate::discover::data_dir::Places;
 use crate::jobs;
 use crate::model::{JobRun, Outcome};
 use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
 use crate::run::{
-    Executed, Host, JobSpec, Services, daemon, execute, shutdown_signal, site_server, telemetry,
+    Executed, Host, JobSpec, Services, execute, reload, shutdown_signal, site_server, telemetry,
 };
 
 #[derive(Debug, Args)]
@@ -46,18 +46,17 @@ impl Run {
         for warning in config.warnings.iter().chain(&here) {
             tracing::warn!("{warning}");
         }
-        let host = if spec.is_some() { Host::Cli } else { Host::Daemon };
         let shutdown = CancellationToken::new();
         tokio::spawn(shutdown_signal(shutdown.clone()));
         let environment = process_environment();
-        let services = Services::start(config, &environment, Clock::System, host, shutdown);
-        let services = Arc::new(services.await?);
         match spec {
             Some(spec) => {
+                let services = Services::start(config, &environment, Clock::System, Host::Cli, shutdown);
+                let services = Arc::new(services.await?);
                 let run = once(spec, &services, progress).await?;
                 self.print(&run)
             }
-            None => self.daemon(services).await,
+            None => self.daemon(config, environment, global, shutdown).await,
         }
     }
 
@@ -71,7 +70,26 @@ impl Run {
         Ok(exit(run).into())
     }
 
-    async fn daemon(&self, services: Arc<Services>) -> Result<ExitCode, Stop> {
+    async fn daemon(
+        &self,
+        config: Config,
+        environment: Environment,
+        global: &Global,
+        shutdown: CancellationToken,
+    ) -> Result<ExitCode, Stop> {
+        let (global, connect) = (global.clone(), self.connect.clone());
+        let load = move || {
+            let cluster = connect.cluster(global.config.is_some()).ok().flatten();
+            global.read(Overrides { cluster, ..Overrides::default() })
+        };
+        let daemon = reload::Daemon {
+            jobs: jobs::ALL,
+            environment,
+            clock: Clock::System,
+            shutdown: shutdown.clone(),
+            load: Box::new(load),
+        };
+        let services = daemon.services(config).await?;
         if services.config.jobs.is_enabled("watch") {
             services.check_store().await?;
         }
@@ -81,9 +99,10 @@ impl Run {
             let (store, clock) = (services.store.clone(), services.clock.clone());
             let server = site_server::bind(store, desk, clock, address).await?;
             output::note(format_args!("report: http://{}/index.html", server.address()));
-            tokio::spawn(server.serve(services.shutdown.clone()));
+            // The same server for every configuration: its port stays open.
+            tokio::spawn(server.serve(shutdown));
         }
-        daemon::run(jobs::ALL, services).await.context("the daemon stopped")?;
+        daemon.run(services).await.context("the daemon stopped")?;
         Ok(Exit::Ok.into())
     }
 }

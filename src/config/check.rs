@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::alerting::{AlertLines, Hold, ack_source, check_holds, routes, silences};
+use super::effective::Effective;
 use super::{ClusterSetup, Config, Document, Environment, JobConfig, JobsConfig, Overrides, resolve, rules};
 use crate::deliver::{Channel, ChannelConfig, DeadMan, DeadManConfig};
 use crate::etcd::{AuthConfig, ClusterConfig, EtcdError, Login};
@@ -59,6 +60,8 @@ pub(super) fn from_document(
         jobs,
         log: document.section("log"),
         warnings,
+        files: Vec::new(),
+        effective: Effective::default(),
     };
     warnings_of_slos(&mut config);
     let resolved = !store_only || overrides.answers_links;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::Spanned;
@@ -56,6 +57,8 @@ pub struct Document<'i> {
     /// The dotted keys that the environment set, with their variables' names.
     from_environment: Vec<(String, String)>,
     pub errors: Vec<ConfigError>,
+    /// What else was read on the way.
+    pub files: Vec<PathBuf>,
 }
 
 impl<'i> Document<'i> {
@@ -63,8 +66,14 @@ impl<'i> Document<'i> {
     pub fn parse(source: &str, text: &'i str) -> Self {
         let (table, syntax) = DeTable::parse_recoverable(text);
         let table = table.into_inner();
-        let mut document =
-            Self { source: source.to_owned(), text, table, from_environment: Vec::new(), errors: Vec::new() };
+        let mut document = Self {
+            source: source.to_owned(),
+            text,
+            table,
+            from_environment: Vec::new(),
+            errors: Vec::new(),
+            files: Vec::new(),
+        };
         for error in syntax {
             document.report(error.span().map(|span| span.start), "", error.message());
         }

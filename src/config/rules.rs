@@ -163,6 +163,7 @@ fn without_effect<'a>(overrides: &'a [Override], fleet: &'a Fleet) -> impl Itera
 }
 
 fn add_file(document: &mut Document<'_>, path: &Path, book: &mut RuleBook) {
+    document.files.push(path.to_owned());
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => {

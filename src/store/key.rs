@@ -117,6 +117,9 @@ impl Prefix {
     }
 }
 
+/// Below `state/`: what is kept as sequences. A key elsewhere is none, whatever its name looks like.
+const SEQUENCES: [&str; 6] = ["incidents", "groups", "silences", "inspections", "settings", "configuration"];
+
 /// Where a create-only sequence lives: its objects are `{sequence}/{number}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SequenceKey(pub(super) Prefix);
@@ -143,6 +146,11 @@ impl SequenceKey {
         Self(Prefix(format!("state/settings/{}", segment(instance))))
     }
 
+    /// What the configuration said at the last start or reload.
+    pub fn configuration() -> Self {
+        Self(Prefix("state/configuration/daemon".to_owned()))
+    }
+
     /// The sequence of a group whose key is escaped already, as in the keys of its receipts.
     pub(super) fn of_group_segment(escaped: &str) -> Self {
         Self(Prefix(format!("state/groups/{escaped}")))
@@ -165,10 +173,7 @@ impl SequenceKey {
     pub(super) fn parse(key: &Key) -> Option<(Self, u64)> {
         let (folder, number) = key.0.rsplit_once('/')?;
         let segments: Vec<&str> = folder.split('/').collect();
-        let is_sequence = matches!(
-            segments.as_slice(),
-            ["state", "incidents" | "groups" | "silences" | "inspections" | "settings", _]
-        );
+        let is_sequence = matches!(segments.as_slice(), ["state", kind, _] if SEQUENCES.contains(kind));
         if !is_sequence || number.len() != 20 {
             return None;
         }

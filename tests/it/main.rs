@@ -41,6 +41,7 @@ mod prometheus;
 mod promql;
 mod proxy;
 mod recorded;
+mod reload;
 mod report;
 mod rules;
 mod s3;

@@ -107,6 +107,12 @@ impl Daemon {
     }
 
     /// SIGKILL.
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        let status = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status();
+        assert!(status.expect("kill").success());
+    }
+
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
