@@ -163,6 +163,18 @@ mod tests {
         true
     }
 
+    #[test]
+    fn the_manifest_says_what_etcd_is_set_to_where_its_process_is_not_seen() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("etcd.yaml");
+        assert_eq!(settings(&path), None, "no manifest");
+        std::fs::write(&path, V1_28).expect("written");
+        let found = settings(&path).expect("settings");
+        assert_eq!(found.settings.get("snapshot-count").map(String::as_str), Some("10000"));
+        let instances: Vec<String> = found.instances().iter().map(ToString::to_string).collect();
+        assert!(instances.contains(&"192.168.56.11:2379".to_owned()), "{instances:?}");
+    }
+
     fn tls_files(ca: &str, client: &str) -> Option<TlsConfig> {
         Some(TlsConfig {
             ca: Some(ca.into()),
