@@ -34,6 +34,8 @@ Examples:
     etcd-monitor run collect --config /etc/etcd-monitor.toml
 
 SIGTERM and Ctrl-C end the daemon after the running jobs and a last flush; a second one ends it at once.
+A changed configuration or rule file is taken over within ten seconds, or at once with SIGHUP. A wrong one is refused with
+file and line, in the log and as an event, and what runs stays. [store] and [log] need a restart.
 
 Exit codes: 0 done, 1 failed or timed out, 2 wrong usage or configuration, 3 done with partial errors, 70 a bug.
 

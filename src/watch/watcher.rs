@@ -50,6 +50,8 @@ struct Shared {
     /// The groups whose ranges the head holds.
     groups: Vec<RuleGroup>,
     scope: Mutex<BTreeMap<ClusterName, Option<BTreeSet<Instance>>>>,
+    /// Clusters that were not read since the start.
+    unread: Mutex<BTreeSet<ClusterName>>,
     config: WatchConfig,
     store: Store,
     writer: Writer,
@@ -91,6 +93,7 @@ impl Watch {
             buffer: Buffer::default(),
             judge: setup.judge,
             groups,
+            unread: Mutex::new(names.clone().collect()),
             scope: Mutex::new(names.map(|name| (name, None)).collect()),
             config: setup.config,
             store: setup.store,
@@ -181,6 +184,7 @@ impl Watch {
         flush.reset_after(Duration::from_secs(3));
         let mut first = true;
         let mut seen_change = false;
+        let started = tokio::time::Instant::now();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -194,6 +198,10 @@ impl Watch {
                     }
                     continue;
                 }
+            }
+            // What was stored before a pause is old: judged by it alone, what fires would become unknown for a moment.
+            if self.shared.has_unread() && started.elapsed() < FIRST_READINGS {
+                continue;
             }
             let transitions = self.shared.judge_and_log(now_ms()).await;
             if transitions {
@@ -217,6 +225,9 @@ impl Watch {
         }
     }
 }
+
+/// How long the first evaluation waits for the first reading of a cluster that does not answer.
+const FIRST_READINGS: Duration = Duration::from_secs(10);
 
 /// How long notifications that are being sent may take once the process shall end.
 const SEND_AT_END: Duration = Duration::from_secs(15);
@@ -291,6 +302,7 @@ impl Shared {
         let tick = cluster.tick(now_ms, &self.head, &self.buffer).await;
         self.view.see(&tick.reading);
         self.freshness.read(&tick.reading);
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).remove(&tick.reading.cluster);
         self.judge.deliverer().remember_events(&tick.events);
         for event in &tick.events {
             info!(cluster = %event.cluster, kind = event.kind.as_str(), "{}", event.text);
@@ -303,6 +315,10 @@ impl Shared {
             scope.insert(tick.reading.cluster.clone(), Some(members));
         }
         tick
+    }
+
+    fn has_unread(&self) -> bool {
+        !self.unread.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Three misses are no longer chance.

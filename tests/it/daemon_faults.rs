@@ -164,7 +164,9 @@ async fn sigkill_at_any_moment_loses_the_unflushed_segment_at_most() {
 
     let state = folder.path().join("store/state");
     let incidents = files_under(&state.join("incidents"));
-    assert_eq!(incidents.len(), 2, "each fired once and for all: {incidents:?}");
+    let told: Vec<String> =
+        incidents.iter().map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect();
+    assert_eq!(incidents.len(), 2, "each fired once and for all: {told:#?}");
     let fired = |alert: &str| -> (i64, i64) {
         let texts = incidents.iter().map(|path| std::fs::read_to_string(path).expect("readable"));
         let text = texts.into_iter().find(|text| text.contains(alert)).expect("an incident");
