@@ -6,10 +6,19 @@ mod collect;
 mod compact;
 mod deliver;
 mod evaluate;
+mod forecast;
 mod inspect;
 mod report;
 mod watch;
 
 /// All jobs, in alphabetical order.
-pub const ALL: &[&JobSpec] =
-    &[&collect::JOB, &compact::JOB, &deliver::JOB, &evaluate::JOB, &inspect::JOB, &report::JOB, &watch::JOB];
+pub const ALL: &[&JobSpec] = &[
+    &collect::JOB,
+    &compact::JOB,
+    &deliver::JOB,
+    &evaluate::JOB,
+    &forecast::JOB,
+    &inspect::JOB,
+    &report::JOB,
+    &watch::JOB,
+];

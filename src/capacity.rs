@@ -58,7 +58,7 @@ pub struct Estimate {
 }
 
 /// What can be said of a resource.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(tag = "outlook", rename_all = "kebab-case")]
 pub enum Outlook {
     /// Days of data are missing.

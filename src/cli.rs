@@ -3,6 +3,7 @@
 mod ack;
 mod alert;
 mod alerts;
+mod capacity;
 mod check;
 mod completions;
 mod config;
@@ -75,6 +76,9 @@ pub enum Command {
     /// Read the cluster once and answer as a Nagios plugin: one line and an exit code
     #[command(after_help = help::CHECK)]
     Check(check::Check),
+    /// Say when databases, disks and file descriptors will be full
+    #[command(after_help = help::CAPACITY)]
+    Capacity(capacity::Capacity),
     /// Look at certificates, compare what the members say of each other, and with --hash what they store
     #[command(after_help = help::INSPECT)]
     Inspect(inspect::Inspect),
@@ -194,6 +198,7 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Run(run) => run.execute(&global).await,
             Command::Jobs(jobs) => jobs.execute(&global).await,
             Command::Check(check) => check.execute(&global).await,
+            Command::Capacity(capacity) => capacity.execute(&global).await,
             Command::Inspect(inspect) => inspect.execute(&global).await,
             Command::Status(status) => status.execute(&global).await,
             Command::Alerts(alerts) => alerts.execute(&global).await,

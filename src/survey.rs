@@ -4,6 +4,7 @@
 //! (`report`), and reading etcd.
 
 mod around;
+mod capacity;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 
 pub use around::{Around, around};
+pub use capacity::forecasts;
 
 use crate::alert::{Silence, SilenceSource, Silences};
 use crate::model::catalogue::catalogue;

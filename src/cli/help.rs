@@ -59,6 +59,16 @@ Exit codes, as a Nagios plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (also: wr
 
 Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*, ETCDCTL_*.";
 
+pub const CAPACITY: &str = "\
+Examples:
+  etcd-monitor capacity
+  etcd-monitor capacity prod --json | jq '.[] | select(.left_seconds < 14 * 86400)'
+
+Reads the store and nothing else. Of each resource the hourly values of up to 28 days become a median per day, so that
+compactions and peaks of some hours do not count; the trend is the median slope between all pairs of days. Three days
+of data are the least; `not growing` means that growth cannot be told from chance, or takes more than ten years.
+Disks are known of members whose machine is read, here or by a node exporter.";
+
 pub const INSPECT: &str = "\
 Examples:
   etcd-monitor inspect --endpoints http://10.0.0.1:2379

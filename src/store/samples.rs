@@ -10,7 +10,7 @@ mod recorded;
 mod segment;
 mod value;
 
-pub use load::{Loaded, RollupSpan, load};
+pub use load::{Loaded, RollupSpan, load, load_coarse};
 pub use recorded::{Recorded, write_recorded};
 pub use segment::{Block, Row, write_blocks, write_segment};
 pub(super) use value::{settle_values, value_at};

@@ -13,6 +13,7 @@
 mod ack_link;
 mod alert_test;
 mod bad_input;
+mod capacity;
 mod commands;
 mod config;
 mod correlate;

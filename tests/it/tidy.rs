@@ -16,8 +16,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("rules", &["model", "promql"]),
     ("alert", &["model"]),
     ("correlate", &["model", "alert"]),
+    ("capacity", &["model"]),
     ("deliver", &["model", "store", "alert", "rules", "correlate"]),
-    ("survey", &["model", "alert", "correlate", "promql", "report", "rules", "store"]),
+    ("survey", &["model", "alert", "capacity", "correlate", "promql", "report", "rules", "store"]),
     ("report", &["model", "promql", "correlate"]),
     ("watch", &["model", "probe", "promql", "rules", "alert", "deliver", "store"]),
     (
@@ -54,6 +55,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "jobs",
             "survey",
             "correlate",
+            "capacity",
         ],
     ),
     (
@@ -80,7 +82,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that only compute: no I/O, no async, no clock.
-const PURE: &[&str] = &["model", "promql", "rules", "alert", "correlate", "report"];
+const PURE: &[&str] = &["model", "promql", "rules", "alert", "capacity", "correlate", "report"];
 
 const PURE_BANNED: &[&str] = &[
     "tokio::",

@@ -52,9 +52,37 @@ pub async fn load(
     selections: &[Selection],
     limit_samples: usize,
 ) -> Result<Loaded, StoreError> {
+    load_as(store, selections, limit_samples, Detail::Finest).await
+}
+
+/// As [`load`], but from the rollup wherever there is one: for trends over weeks, which a sample in five minutes tells
+/// as well as twenty.
+///
+/// # Errors
+/// As [`load`].
+pub async fn load_coarse(
+    store: &Store,
+    selections: &[Selection],
+    limit_samples: usize,
+) -> Result<Loaded, StoreError> {
+    load_as(store, selections, limit_samples, Detail::Coarse).await
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    Finest,
+    Coarse,
+}
+
+async fn load_as(
+    store: &Store,
+    selections: &[Selection],
+    limit_samples: usize,
+    detail: Detail,
+) -> Result<Loaded, StoreError> {
     let mut tried = 1;
     loop {
-        match load_once(store, selections, limit_samples).await {
+        match load_once(store, selections, limit_samples, detail).await {
             // A merge or the retention overtook the listing; the next one leads to the same rows.
             Err(error) if error.is_not_found() && tried < LISTINGS => tried += 1,
             result => return result,
@@ -117,9 +145,10 @@ async fn load_once(
     store: &Store,
     selections: &[Selection],
     limit_samples: usize,
+    detail: Detail,
 ) -> Result<Loaded, StoreError> {
     let mut rollups = Vec::new();
-    let tasks = tasks(store, selections, &mut rollups).await?;
+    let tasks = tasks(store, selections, detail, &mut rollups).await?;
     let budget = Arc::new(Budget { count: AtomicUsize::new(0), limit: limit_samples });
     // Tasks of their own: decoding takes longer than fetching, and so it has every core.
     let reads = tasks.into_iter().map(|task| {
@@ -150,6 +179,7 @@ async fn load_once(
 async fn tasks(
     store: &Store,
     selections: &[Selection],
+    detail: Detail,
     rollups: &mut Vec<RollupSpan>,
 ) -> Result<Vec<Task>, StoreError> {
     let wanted = |start_ms: i64, end_ms: i64| -> Vec<Selection> {
@@ -158,9 +188,14 @@ async fn tasks(
     let mut days: Vec<(Day, Table)> =
         store.days(Table::Samples).await?.into_iter().map(|d| (d, Table::Samples)).collect();
     for day in store.days(Table::Rollup5m).await? {
-        if days.binary_search_by_key(&day, |(day, _)| *day).is_err() {
-            days.push((day, Table::Rollup5m));
-            days.sort_unstable();
+        match days.binary_search_by_key(&day, |(day, _)| *day) {
+            Err(at) => days.insert(at, (day, Table::Rollup5m)),
+            Ok(at) if detail == Detail::Coarse => {
+                if let Some((_, table)) = days.get_mut(at) {
+                    *table = Table::Rollup5m;
+                }
+            }
+            Ok(_) => {}
         }
     }
     days.retain(|(day, _)| !wanted(day.start_ms(), Day(day.0 + 1).start_ms() - 1).is_empty());
