@@ -62,6 +62,8 @@ struct Subject {
     peer_urls: Vec<String>,
     /// Whether the member list has it.
     is_listed: bool,
+    /// It answers neither for the list nor for a hash; its certificates are looked at all the same.
+    is_learner: bool,
 }
 
 impl Inspector {
@@ -79,10 +81,12 @@ impl Inspector {
         let mut subjects = Vec::new();
         for found in lists::members(&slow, login).await? {
             let member = Member::new(&slow, &found.client_url, login)?;
-            subjects.push(Subject { member, peer_urls: found.peer_urls, is_listed: found.is_listed });
+            let (is_listed, is_learner) = (found.is_listed, found.is_learner);
+            subjects.push(Subject { member, peer_urls: found.peer_urls, is_listed, is_learner });
         }
         let others = backup.is_some() || slow.backup_tls.is_some();
-        let with_rights = subjects.iter().filter(|subject| subject.is_listed).map(|subject| match others {
+        let votes = |subject: &&Subject| subject.is_listed && !subject.is_learner;
+        let with_rights = subjects.iter().filter(votes).map(|subject| match others {
             true => Member::new(&slow.as_backup(), subject.member.url(), backup.or(login)),
             // Clones share the connection and the pace.
             false => Ok(subject.member.clone()),

@@ -14,6 +14,7 @@ mod incident;
 mod job_run;
 mod labels;
 mod matcher;
+pub mod membership;
 mod name;
 pub mod pattern;
 mod reading;

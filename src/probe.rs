@@ -64,6 +64,8 @@ struct State {
     targets: targets::Targets,
     /// A member list was read once.
     listed: bool,
+    /// Who is asked for the list next: each in turn, so that it costs all the same.
+    list_turn: usize,
     alarms: alarms::Watch,
     links: links::Links,
 }
@@ -105,6 +107,7 @@ impl Prober {
         let state = State {
             targets,
             listed: false,
+            list_turn: 0,
             alarms: alarms::Watch::default(),
             links: links::Links::default(),
         };
@@ -175,10 +178,16 @@ impl Prober {
     /// and the next where it is slow.
     async fn refresh_members(&self) -> Option<ReadingError> {
         let (members, first): (Vec<Member>, bool) = {
-            let state = self.state();
+            let mut state = self.state();
             let mut targets: Vec<_> = state.targets.all().collect();
             targets.sort_by_key(|t| t.configured.unwrap_or(usize::MAX));
-            let members = targets.into_iter().filter_map(|t| t.member.as_ref().ok()).cloned().collect();
+            let mut members: Vec<Member> =
+                targets.into_iter().filter_map(|t| t.member.as_ref().ok()).cloned().collect();
+            let turn = state.list_turn.checked_rem(members.len()).unwrap_or(0);
+            if state.listed {
+                members.rotate_left(turn);
+                state.list_turn = turn + 1;
+            }
             (members, !state.listed)
         };
         let mut asked: FuturesUnordered<_> = members

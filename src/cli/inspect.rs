@@ -114,7 +114,15 @@ pub(super) fn of_lists(lists: &ListCheck) -> String {
         0 => "unknown: no member answers".to_owned(),
         1 => {
             let (members, list) = lists.lists.first().map_or((0, 0), |(who, list)| (who.len(), list.len()));
-            format!("{members} member(s) have the same list of {list}")
+            let learners =
+                lists.lists.first().map_or(0, |(_, list)| list.iter().filter(|m| m.is_learner).count());
+            let learners = match learners {
+                0 => String::new(),
+                n => {
+                    format!(" ({n} of them a learner, which etcd lets answer neither this nor for its data)")
+                }
+            };
+            format!("{members} member(s) have the same list of {list}{learners}")
         }
         different => format!("DIFFER: there are {different} lists"),
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Inspection;
 use super::certificates::Certificate;
 use super::lists::ListedMember;
+use crate::model::membership::Entry;
 use crate::model::unit::rfc3339;
 use crate::model::{Event, EventKind, Severity};
 
@@ -55,29 +56,19 @@ fn members(before: &Inspection, after: &Inspection) -> Vec<Event> {
     let mut events = Vec::new();
     for (id, member) in &new {
         let Some(was) = old.get(id) else { continue };
-        let told = |member: &ListedMember| {
-            [
-                ("name", member.name.clone()),
-                ("peer-urls", member.peer_urls.join(" ")),
-                ("client-urls", member.client_urls.join(" ")),
-            ]
-        };
-        let details = difference("member", &told(was), &told(member));
-        let subject = if member.name.is_empty() { id } else { &member.name };
-        if !details.is_empty() {
-            let now = (&member.name, &member.peer_urls, &member.client_urls);
-            let occurrence = format!("{} {id} {now:?}", before.ts_ms);
-            let what: Vec<&str> = details.keys().map(String::as_str).collect();
-            let text = format!("member {subject} changed: {}", what.join(", "));
-            events.push(event(after, EventKind::ConfigChanged, subject, &occurrence, text, details));
-        }
-        if was.is_learner && !member.is_learner {
-            let details = Map::from_iter([("member_id".to_owned(), json!(id))]);
-            let text = format!("member {subject} was a learner and votes now");
-            events.push(event(after, EventKind::MemberPromoted, subject, id, text, details));
-        }
+        events.extend(entry(was).changes(&entry(member), &after.cluster, after.ts_ms));
     }
     events
+}
+
+fn entry(member: &ListedMember) -> Entry {
+    Entry {
+        id: member.id.clone(),
+        name: member.name.clone(),
+        peer_urls: member.peer_urls.clone(),
+        client_urls: member.client_urls.clone(),
+        is_learner: member.is_learner,
+    }
 }
 
 /// `{"<of> <key>": {"before": …, "after": …}}` for what differs.
@@ -129,7 +120,7 @@ mod tests {
             id: "8e9e05c52164694d".to_owned(),
             name: "m1".to_owned(),
             peer_urls: vec![peer_url.to_owned()],
-            client_urls: Vec::new(),
+            client_urls: vec!["https://m1:2379".to_owned()],
             is_learner,
         };
         Inspection {

@@ -49,6 +49,8 @@ pub(super) struct Found {
     /// Whether the member list has it. An endpoint that it does not have may be an address of a member, or a member
     /// of another cluster: it is asked for its list, and counts for nothing else.
     pub(super) is_listed: bool,
+    /// etcd lets learners answer neither for the list nor for a hash ("rpc not supported for learner", 3.4 to 3.6).
+    pub(super) is_learner: bool,
 }
 
 /// The members that the first endpoint tells of, and the other endpoints. Where none tells, because its certificate
@@ -63,7 +65,9 @@ pub(super) async fn members(config: &ClusterConfig, login: Option<&Login>) -> Re
         }
     }
     let endpoints = config.endpoints.iter().cloned();
-    Ok(endpoints.map(|client_url| Found { client_url, peer_urls: Vec::new(), is_listed: true }).collect())
+    Ok(endpoints
+        .map(|client_url| Found { client_url, peer_urls: Vec::new(), is_listed: true, is_learner: false })
+        .collect())
 }
 
 /// Members that never started have no client URL and are left out.
@@ -79,13 +83,18 @@ fn found(config: &ClusterConfig, list: &MemberListResponse) -> Vec<Found> {
         let url = configured.or_else(|| member.client_urls.first().filter(|_| config.discover_members));
         if let Some(url) = url {
             let (client_url, peer_urls) = (url.clone(), member.peer_urls.clone());
-            found.push(Found { client_url, peer_urls, is_listed: true });
+            found.push(Found { client_url, peer_urls, is_listed: true, is_learner: member.is_learner });
         }
         listed.extend(member.client_urls.iter().filter_map(instance));
     }
     for endpoint in &config.endpoints {
         if instance(endpoint).is_some_and(|instance| !listed.contains(&instance)) {
-            found.push(Found { client_url: endpoint.clone(), peer_urls: Vec::new(), is_listed: false });
+            found.push(Found {
+                client_url: endpoint.clone(),
+                peer_urls: Vec::new(),
+                is_listed: false,
+                is_learner: false,
+            });
         }
     }
     found
@@ -103,6 +112,7 @@ pub(super) async fn check(subjects: &[Subject]) -> ListCheck {
 
 async fn look(subjects: &[Subject]) -> ListCheck {
     // Not confirmed by a quorum: what each remembers is the question.
+    let subjects: Vec<&Subject> = subjects.iter().filter(|subject| !subject.is_learner).collect();
     let answers = join_all(subjects.iter().map(|subject| subject.member.member_list(false))).await;
     let mut lists = Vec::new();
     let mut left_out = Vec::new();

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use self::counters::Counted;
 use self::settings::Configured;
+use crate::model::membership::Entry;
 use crate::model::{Alarm, Event, EventKind, Instance, MemberId, MemberReading, Reading, Severity};
 
 /// What is known of a cluster from all readings so far. A reading in the middle of an election or a restart
@@ -248,6 +249,12 @@ fn membership(known: &Known, next: &Reading, events: &mut Vec<Event>) {
         (&after, &before, EventKind::MemberAdded, Severity::Info, "joined the cluster"),
         (&before, &after, EventKind::MemberRemoved, Severity::Warning, "was removed from the cluster"),
     ];
+    for (id, member) in &after {
+        let entries = before.get(id).and_then(|was| Some((entry(*id, was)?, entry(*id, member)?)));
+        if let Some((was, is)) = entries {
+            events.extend(was.changes(&is, &next.cluster, next.ts_ms));
+        }
+    }
     for (here, there, kind, severity, what) in sides {
         for (id, member) in here.iter().filter(|(id, _)| !there.contains_key(id)) {
             events.push(event(
@@ -264,6 +271,17 @@ fn membership(known: &Known, next: &Reading, events: &mut Vec<Event>) {
             ));
         }
     }
+}
+
+/// `None` while no list has it.
+fn entry(id: MemberId, member: &MemberReading) -> Option<Entry> {
+    (!member.peer_urls.is_empty()).then(|| Entry {
+        id: id.to_string(),
+        name: member.name.clone().unwrap_or_default(),
+        peer_urls: member.peer_urls.clone(),
+        client_urls: member.client_urls.clone(),
+        is_learner: member.is_learner == Some(true),
+    })
 }
 
 fn pairs<'a>(

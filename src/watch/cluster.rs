@@ -14,7 +14,7 @@ use crate::probe::derived::Derived;
 use crate::probe::{self, Known, Parts, Prober};
 
 /// Asked again after this long although nothing hints at a change.
-const MEMBERS_EVERY: Duration = Duration::from_secs(30);
+const MEMBERS_EVERY: Duration = Duration::from_secs(8);
 const ALARMS_EVERY: Duration = Duration::from_secs(300);
 
 /// What one tick found.

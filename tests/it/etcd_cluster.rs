@@ -78,6 +78,8 @@ pub struct EtcdCluster {
 
 struct Node {
     host: String,
+    /// It came to members that ran already.
+    joined: bool,
     client_port: u16,
     peer_port: u16,
     metrics_port: u16,
@@ -113,6 +115,7 @@ impl EtcdCluster {
         let network = options.hosts.then(|| Network::new(n));
         let node = |i| Node {
             host: network.as_ref().map_or_else(|| "127.0.0.1".to_owned(), |network| network.address(i)),
+            joined: false,
             client_port: free_port(),
             peer_port: free_port(),
             metrics_port: free_port(),
@@ -157,7 +160,7 @@ impl EtcdCluster {
                 "--name",
                 &format!("m{i}"),
                 "--initial-cluster-state",
-                "new",
+                if node.joined { "existing" } else { "new" },
                 "--initial-cluster-token",
                 "it",
             ])
@@ -194,6 +197,19 @@ impl EtcdCluster {
         }
         command.args(&self.options.flags);
         self.members[i].process = Some(command.spawn().expect("etcd starts"));
+    }
+
+    /// Adds a learner and starts it; returns its place and id.
+    pub async fn join_learner(&mut self) -> (usize, u64) {
+        let host = "127.0.0.1".to_owned();
+        let (client_port, peer_port, metrics_port) = (free_port(), free_port(), free_port());
+        let url = format!("{}://{host}:{peer_port}", self.peer_scheme());
+        let options = etcd_client::MemberAddOptions::new().with_is_learner();
+        let added = self.client().await.member_add([url], Some(options)).await.expect("added");
+        self.members.push(Node { host, joined: true, client_port, peer_port, metrics_port, process: None });
+        let i = self.members.len() - 1;
+        self.restart(i);
+        (i, added.member().expect("its entry").id())
     }
 
     async fn wait_ready(&mut self) -> Result<(), String> {

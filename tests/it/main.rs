@@ -25,6 +25,7 @@ mod deliver;
 mod etcd_auth;
 mod etcd_cluster;
 mod etcd_faults;
+mod etcd_members;
 mod etcd_probe;
 mod events;
 mod first_contact;
