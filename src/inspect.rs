@@ -11,6 +11,7 @@ mod config;
 mod divergence;
 mod hash;
 mod lists;
+pub mod said;
 
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ mod text;
 mod verdict;
 
 pub use api::{LIVE_PATH, live};
-pub use cluster_input::{ClusterInput, Input, ReportConfig};
+pub use cluster_input::{CareLine, ClusterInput, Input, ReportConfig};
 pub use days::{DayState, DayWord, day_states};
 pub(crate) use facts::STALE_INTERVALS;
 pub use layers::{Condition, Figure, LayerView, layers};

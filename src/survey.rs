@@ -15,10 +15,12 @@ pub use around::{Around, around};
 pub use capacity::forecasts;
 
 use crate::alert::{Silence, SilenceSource, Silences};
+use crate::inspect::Inspection;
+use crate::inspect::said::{self, Line, Tone};
 use crate::model::catalogue::catalogue;
 use crate::model::{ClusterName, Incident, METRIC_NAME, Matcher, ReadingRow, Selection, Series};
 use crate::promql::{self, EvalOptions, EvalRange, Expr};
-use crate::report::{ClusterInput, Input, Panel, day_states, figures, panels};
+use crate::report::{CareLine, ClusterInput, Input, Panel, day_states, figures, panels};
 use crate::rules::RuleBook;
 use crate::store::key::Prefix;
 use crate::store::{Store, StoreError, events, ledger, readings, samples, sequence};
@@ -187,11 +189,32 @@ impl Survey<'_> {
             ..events::Filter::default()
         };
         input.history = events::query(self.store, &filter).await?;
-        let clusters = std::mem::take(&mut input.clusters);
+        let mut clusters = std::mem::take(&mut input.clusters);
+        self.care(&mut clusters, through_ms).await?;
         // A few clusters at once: each holds a day of its series in memory.
         let filled = stream::iter(clusters).map(|cluster| self.fill(cluster, through_ms)).buffered(4);
         input.clusters = filled.try_collect().await?;
         Ok(input)
+    }
+
+    /// What the newest inspections found.
+    async fn care(&self, clusters: &mut [ClusterInput], now_ms: i64) -> Result<(), SurveyError> {
+        let newest = sequence::all_latest::<Inspection>(self.store, &Prefix::inspections()).await?;
+        for (_, _, inspection) in newest {
+            let Some(cluster) = clusters.iter_mut().find(|cluster| cluster.name == inspection.cluster) else {
+                continue;
+            };
+            let class = |tone: Tone| match tone {
+                Tone::Good => "ok",
+                Tone::Unknown => "unknown",
+                Tone::Warning => "warn",
+                Tone::Bad => "crit",
+            };
+            let lines = said::lines(&inspection, now_ms).into_iter();
+            let line = |Line { what, text, tone, ts_ms }| CareLine { what, text, class: class(tone), ts_ms };
+            cluster.care = lines.map(line).collect();
+        }
+        Ok(())
     }
 
     /// A cluster that is watched for less than two hours gets charts as long as its history, in steps as fine as

@@ -7,7 +7,8 @@ use clap::Args;
 use super::connection::Connect;
 use super::{Global, Stop, output};
 use crate::config::{ClusterSetup, Config, Overrides};
-use crate::inspect::{HashCheck, HashVerdict, Inspection, Inspector, ListCheck};
+use crate::inspect::said::{of_hash, of_lists};
+use crate::inspect::{HashVerdict, Inspection, Inspector};
 use crate::model::unit::rfc3339;
 use crate::model::{Instance, chain};
 use crate::run::clock::Clock;
@@ -107,60 +108,6 @@ fn print(inspection: &Inspection) {
             output::line(format_args!("    {}: hash {hash} (compacted up to {at})", member.instance));
         }
     }
-}
-
-pub(super) fn of_lists(lists: &ListCheck) -> String {
-    match lists.different() {
-        0 => "unknown: no member answers".to_owned(),
-        1 => {
-            let (members, list) = lists.lists.first().map_or((0, 0), |(who, list)| (who.len(), list.len()));
-            let learners =
-                lists.lists.first().map_or(0, |(_, list)| list.iter().filter(|m| m.is_learner).count());
-            let learners = match learners {
-                0 => String::new(),
-                n => {
-                    format!(" ({n} of them a learner, which etcd lets answer neither this nor for its data)")
-                }
-            };
-            format!("{members} member(s) have the same list of {list}{learners}")
-        }
-        different => format!("DIFFER: there are {different} lists"),
-    }
-}
-
-pub(super) fn of_hash(hash: &HashCheck) -> String {
-    let at = hash.revision.map(|revision| format!(" at revision {revision}")).unwrap_or_default();
-    match hash.verdict {
-        HashVerdict::Agree => format!("{} members hold the same data{at}", hash.members.len()),
-        HashVerdict::Unknown => match (&hash.missing_right, hash.members.len() + hash.left_out.len()) {
-            (Some(right), _) => format!("unknown: missing right: {right}"),
-            (None, 0 | 1) => "unknown: a single member has nothing to be compared with".to_owned(),
-            _ => "unknown: fewer than two members could be compared".to_owned(),
-        },
-        HashVerdict::Differ => {
-            let who = match hash.minority.as_slice() {
-                [] => "no majority tells who is wrong".to_owned(),
-                minority => format!("{} against the others", names(minority)),
-            };
-            let since = hash.divergence.map(|found| match found.is_first {
-                true => format!("; the first revision that differs is {}", found.revision),
-                false => format!("; they differ since revision {} or before it", found.revision),
-            });
-            format!("DIFFER{at}: {who}{}", since.unwrap_or_default())
-        }
-    }
-}
-
-/// When the first of a cluster's certificates expires; `None` without any.
-pub(super) fn of_certificates(inspection: &Inspection, now_ms: i64) -> Option<String> {
-    let first = inspection.certificates.seen.iter().min_by_key(|certificate| certificate.not_after_ms)?;
-    let days = (first.not_after_ms - now_ms) as f64 / 86_400_000.0;
-    let whose = first.instance.as_ref().map_or_else(|| "our own".to_owned(), |at| format!("that of {at}"));
-    let used_as = first.used_as.as_str();
-    Some(match days < 0.0 {
-        true => format!("the {used_as} certificate, {whose}, HAS EXPIRED {:.0} days ago", -days),
-        false => format!("the first certificate to expire is {whose} ({used_as}) in {days:.0} days"),
-    })
 }
 
 fn names(members: &[Instance]) -> String {

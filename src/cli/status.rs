@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::inspect::{of_certificates, of_hash, of_lists};
 use super::{Global, Stop, open_to_read, output};
 use crate::config::{Config, Overrides};
 use crate::inspect::Inspection;
+use crate::inspect::said::{of_certificates, of_hash, of_lists};
 use crate::model::support::{MINORS, Support, support};
 use crate::model::unit::{human_bytes, human_span, rfc3339};
 use crate::model::{ClusterName, Incident, Instance, ReadingRow, Structure};

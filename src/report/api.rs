@@ -107,6 +107,9 @@ pub(crate) fn cluster(
         })).collect::<Vec<_>>(),
         "quorum": { "voters": facts.structure.voters, "following": facts.structure.following, "margin": facts.structure.margin },
         "partition": facts.partition(),
+        "inspection": cluster.care.iter().map(|line| json!({
+            "what": line.what, "state": line.class, "text": facts.clean(&line.text), "at": rfc3339(line.ts_ms),
+        })).collect::<Vec<_>>(),
         "layers": layers_of(&facts),
     });
     shelf.put(site, &at("health"), "health/v1", &health)?;

@@ -51,6 +51,16 @@ impl Input {
     pub const HISTORY_MAX: usize = 5000;
 }
 
+/// What was found when somebody looked closer than polls do: at certificates, lists, data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CareLine {
+    pub what: &'static str,
+    pub text: String,
+    /// The state's class on pages: `ok`, `warn`, `crit` or `unknown`.
+    pub class: &'static str,
+    pub ts_ms: i64,
+}
+
 /// One cluster's part of an [`Input`].
 #[derive(Debug, Clone)]
 pub struct ClusterInput {
@@ -64,6 +74,8 @@ pub struct ClusterInput {
     pub events: Vec<Event>,
     /// By [`super::Panel::id`]: the series its expression gave for its range and step.
     pub panels: BTreeMap<String, Vec<Series>>,
+    /// Of the newest inspection; empty before the first.
+    pub care: Vec<CareLine>,
     /// By [`super::Panel::id`]: what the expressions of [`super::figures`] gave for now.
     pub figures: BTreeMap<String, Vec<Series>>,
     /// Oldest first; missing days are days without data. [`super::day_states`] makes them.
@@ -92,6 +104,7 @@ impl ClusterInput {
             events: Vec::new(),
             panels: BTreeMap::new(),
             figures: BTreeMap::new(),
+            care: Vec::new(),
             days: Vec::new(),
             rules_total: 0,
             speechless: Vec::new(),

@@ -13,7 +13,7 @@ use crate::model::{
     MemberId, Outcome, ReadingError, ReadingRow, Role, Severity,
 };
 
-use super::{ClusterInput, DayState, DayWord, Input, State};
+use super::{CareLine, ClusterInput, DayState, DayWord, Input, State};
 use series::Dice;
 
 /// 2025-11-21T14:05:12Z.
@@ -108,6 +108,9 @@ fn cluster(n: usize) -> Option<ClusterInput> {
     let slow = (n == 2).then_some(1);
     cluster.panels =
         if n == 12 { BTreeMap::new() } else { series::panels(&cluster.rows, slow, n == 2, &mut dice) };
+    // What the charts end with is the figure of now.
+    cluster.figures.clone_from(&cluster.panels);
+    cluster.care = care(n, size);
     if size > 0 {
         cluster.days = days(&mut dice);
         cluster.events = vec![leader_change(&cluster)];
@@ -163,6 +166,28 @@ fn rows(cluster: &ClusterName, n: usize, size: usize, dice: &mut Dice) -> Vec<Re
             })
         })
         .collect()
+}
+
+/// What the newest inspection found.
+fn care(n: usize, size: usize) -> Vec<CareLine> {
+    if size == 0 {
+        return Vec::new();
+    }
+    let line = |what, text: String, class| CareLine { what, text, class, ts_ms: DATA_THROUGH_MS - 180_000 };
+    let data = match size {
+        1 => line("Data", "unknown: a single member has nothing to be compared with".to_owned(), "unknown"),
+        _ => line("Data", format!("{size} members hold the same data at revision 1204417"), "ok"),
+    };
+    let (days, class) = if n == 2 { (21, "warn") } else { (243, "ok") };
+    vec![
+        line("Member lists", format!("{size} member(s) have the same list of {size}"), "ok"),
+        data,
+        line(
+            "Certificates",
+            format!("the first certificate to expire is that of 10.{n}.0.10:2379 (peer) in {days} days"),
+            class,
+        ),
+    ]
 }
 
 /// What is wrong with the special clusters.

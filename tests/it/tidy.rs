@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("correlate", &["model", "alert"]),
     ("capacity", &["model"]),
     ("deliver", &["model", "store", "alert", "rules", "correlate"]),
-    ("survey", &["model", "alert", "capacity", "correlate", "promql", "report", "rules", "store"]),
+    ("survey", &["model", "inspect", "alert", "capacity", "correlate", "promql", "report", "rules", "store"]),
     ("report", &["model", "promql", "correlate"]),
     ("watch", &["model", "probe", "promql", "rules", "alert", "deliver", "store"]),
     (

@@ -42,6 +42,8 @@ pub(crate) struct ClusterPage {
     pub(crate) tiles: Vec<Tile>,
     pub(crate) topology: Option<Topology>,
     pub(crate) layers: Vec<LayerBlock>,
+    /// Of the newest inspection: what, state, text, how long ago.
+    pub(crate) care: Vec<(&'static str, Badge, String, String)>,
     pub(crate) members: Vec<Member>,
     /// Headings of the members' numbers.
     pub(crate) member_heads: Vec<&'static str>,
@@ -115,6 +117,7 @@ impl ClusterPage {
             tiles: tiles(&facts),
             topology: topology(&facts, config.redact_addresses),
             layers: blocks(&layers_of(&facts)),
+            care: care(&facts),
             member_heads: members
                 .first()
                 .map(|m| m.cells.iter().map(|c| c.head).collect())
@@ -140,6 +143,20 @@ impl ClusterPage {
             heatmap_caption,
         }
     }
+}
+
+fn care(facts: &Facts<'_>) -> Vec<(&'static str, Badge, String, String)> {
+    let word = |class: &str| match class {
+        "ok" => "OK",
+        "warn" => "Warning",
+        "crit" => "Critical",
+        _ => "Unknown",
+    };
+    let line = |line: &crate::report::CareLine| {
+        let badge = Badge::new(line.class, word(line.class));
+        (line.what, badge, facts.clean(&line.text), human_span(facts.now_ms - line.ts_ms))
+    };
+    facts.input.care.iter().map(line).collect()
 }
 
 fn about(facts: &Facts<'_>) -> Vec<String> {
