@@ -60,11 +60,20 @@ pub struct Options {
     pub flags: Vec<String>,
     /// Each member on a host of its own, so that [`EtcdCluster::network`] can be cut between them.
     pub hosts: bool,
+    /// `--metrics=extensive`.
+    pub extensive: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { version: Version::V3_5_16, tls: Tls::None, quota_bytes: None, flags: Vec::new(), hosts: false }
+        Self {
+            version: Version::V3_5_16,
+            tls: Tls::None,
+            quota_bytes: None,
+            flags: Vec::new(),
+            hosts: false,
+            extensive: false,
+        }
     }
 }
 
@@ -176,6 +185,9 @@ impl EtcdCluster {
         // The data is in memory; 3.4 does not know the flag.
         if self.options.version != Version::V3_4 {
             command.arg("--unsafe-no-fsync");
+        }
+        if self.options.extensive {
+            command.arg("--metrics=extensive");
         }
         if let Some(quota) = self.options.quota_bytes {
             command.args(["--quota-backend-bytes", &quota.to_string()]);
