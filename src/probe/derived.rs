@@ -16,12 +16,17 @@ const fn described(name: &'static str, help: &'static str) -> Described {
 }
 
 /// All names this module emits.
-pub const SERIES: [Described; 27] = [
+pub const SERIES: [Described; 29] = [
     described("up", "1 if the scrape of /metrics gave samples, else 0."),
     described("scrape_duration_seconds", "How long the scrape took."),
     described("scrape_samples_scraped", "Samples in the scrape."),
     described("scrape_samples_post_metric_relabeling", "Samples kept after drop rules and the cap."),
     described("scrape_series_added", "Kept series that the scrape before did not have."),
+    described(
+        "etcd_monitor_scrapes_due_total",
+        "Scrapes that the plan had for the member while it answered, those that the monitor missed among them.",
+    ),
+    described("etcd_monitor_scrapes_good_total", "Those of them that gave samples."),
     described("etcd_monitor_member_up", "1 if the member answered anything, else 0."),
     described("etcd_monitor_raft_term", "The member's raft term."),
     described("etcd_monitor_raft_index", "The last raft entry that the member knows to be committed."),

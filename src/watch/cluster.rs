@@ -8,7 +8,8 @@ use super::buffer::{Batch, Buffer};
 use super::config::WatchConfig;
 use super::head::{Head, SampleKind};
 use crate::model::{
-    ClusterName, ErrorKind, Event, Instance, Labels, Reading, ReadingError, Role, Samples, SeriesList,
+    ClusterName, ErrorKind, Event, Instance, Labels, METRIC_NAME, Reading, ReadingError, Role, Samples,
+    SeriesList,
 };
 use crate::probe::derived::Derived;
 use crate::probe::{self, Known, Parts, Prober};
@@ -53,6 +54,7 @@ pub struct ClusterWatch {
     known: Option<Known>,
     lists: Lists,
     face: Face,
+    scrapes: Scrapes,
 }
 
 /// When each part is next to be asked, ms since the epoch.
@@ -71,7 +73,12 @@ struct Due {
     parts: Parts,
     /// The scrape is only looked at for events; its samples are not kept.
     look: bool,
+    /// Scrapes that the plan has had since the last: more than one where some were missed.
+    scrapes: u64,
 }
+
+/// Of each member how many scrapes were due while it answered, and how many of them were good.
+type Scrapes = BTreeMap<Instance, (u64, u64)>;
 
 impl ClusterWatch {
     pub fn new(name: ClusterName, prober: Prober, config: &WatchConfig) -> Self {
@@ -84,7 +91,15 @@ impl ClusterWatch {
             alarms_ms: never,
             looked_ms: never,
         };
-        Self { name, prober, schedule, known: None, lists: Lists::new(), face: Face::new() }
+        Self {
+            name,
+            prober,
+            schedule,
+            known: None,
+            lists: Lists::new(),
+            face: Face::new(),
+            scrapes: Scrapes::new(),
+        }
     }
 
     pub fn name(&self) -> &ClusterName {
@@ -99,11 +114,11 @@ impl ClusterWatch {
 
     /// Reads just these parts.
     pub async fn ask(&mut self, now_ms: i64, parts: Parts, head: &Head, buffer: &Buffer) -> Tick {
-        self.read(now_ms, Due { parts, look: false }, head, buffer).await
+        self.read(now_ms, Due { parts, look: false, scrapes: u64::from(parts.scrape) }, head, buffer).await
     }
 
     async fn read(&mut self, now_ms: i64, due: Due, head: &Head, buffer: &Buffer) -> Tick {
-        let Due { parts, look } = due;
+        let Due { parts, look, scrapes } = due;
         let mut reading = self.prober.read(now_ms, parts).await;
         let events = match &mut self.known {
             Some(known) => known.observe(&reading),
@@ -116,9 +131,12 @@ impl ClusterWatch {
             reading.members.iter_mut().for_each(|member| member.scrape = None);
         }
         let scraped = parts.scrape && !look;
+        if scraped {
+            self.count_scrapes(&reading, scrapes);
+        }
         if scraped || !events.is_empty() {
             let kind = if scraped { SampleKind::Derived } else { SampleKind::Between };
-            keep(&reading, kind, &mut self.lists, head, buffer);
+            keep(&reading, kind, &self.scrapes, &mut self.lists, head, buffer);
         }
         buffer.add_events(events.iter().cloned());
         let face = face_of(&reading);
@@ -128,6 +146,20 @@ impl ClusterWatch {
         }
         self.face = face;
         Tick { reading, events, changed }
+    }
+}
+
+impl ClusterWatch {
+    /// A member that does not answer owes no scrape; one that answers and gives none, or that the monitor was too late
+    /// for, does.
+    fn count_scrapes(&mut self, reading: &Reading, due: u64) {
+        for member in &reading.members {
+            let Some(scrape) = member.scrape.as_ref().filter(|_| member.reachable()) else { continue };
+            let (known, good) = self.scrapes.entry(member.instance.clone()).or_default();
+            // What was missed since the last of them; nothing was due before the first.
+            *known += if *known == 0 { 1 } else { due };
+            *good += u64::from(scrape.ok);
+        }
     }
 }
 
@@ -149,6 +181,8 @@ impl Schedule {
     /// tick comes a millisecond early.
     fn due(&mut self, now_ms: i64) -> Due {
         let half_tick_ms = ms(self.intervals.status_interval.0) / 2;
+        let scrape_ms = ms(self.intervals.scrape_interval.0).max(1);
+        let missed = now_ms.saturating_sub(self.scrape_ms).max(0) / scrape_ms;
         let is_due = |next_ms: &mut i64, every: Duration| {
             let every_ms = ms(every);
             let due = now_ms + half_tick_ms.min(every_ms / 2) >= *next_ms;
@@ -173,7 +207,8 @@ impl Schedule {
             member_list: is_due(&mut self.members_ms, MEMBERS_EVERY),
             alarms: is_due(&mut self.alarms_ms, ALARMS_EVERY),
         };
-        Due { parts, look }
+        let scrapes = if scrape { 1 + u64::try_from(missed).unwrap_or(0) } else { 0 };
+        Due { parts, look, scrapes }
     }
 }
 
@@ -182,7 +217,14 @@ fn ms(duration: Duration) -> i64 {
 }
 
 /// Gives the reading's samples to the head and, with its rows, to the buffer.
-fn keep(reading: &Reading, derived: SampleKind, lists: &mut Lists, head: &Head, buffer: &Buffer) {
+fn keep(
+    reading: &Reading,
+    derived: SampleKind,
+    scrapes: &Scrapes,
+    lists: &mut Lists,
+    head: &Head,
+    buffer: &Buffer,
+) {
     let put = |instance: Option<&Instance>, kind: SampleKind, ts_ms: i64, samples: Samples| {
         let ended = head.append(&reading.cluster, instance, kind, ts_ms, &samples);
         for samples in [samples, ended] {
@@ -199,7 +241,9 @@ fn keep(reading: &Reading, derived: SampleKind, lists: &mut Lists, head: &Head, 
             put(Some(&member.instance), SampleKind::Scraped, scrape.ts_ms, scrape.samples.clone());
         }
     }
-    for (instance, own) in by_instance(probe::derived::derived(reading)) {
+    let counted = scrapes.iter().filter(|(instance, _)| is_member(reading, instance));
+    let own = probe::derived::derived(reading).into_iter().chain(counted.flat_map(of_scrapes));
+    for (instance, own) in by_instance(own) {
         let list = lists.entry(instance.clone()).or_default();
         let samples = Samples::following(list, own);
         if derived == SampleKind::Derived {
@@ -213,7 +257,17 @@ fn keep(reading: &Reading, derived: SampleKind, lists: &mut Lists, head: &Head, 
 /// The series that the probe added last time, by target.
 type Lists = BTreeMap<Option<Instance>, Arc<SeriesList>>;
 
-fn by_instance(derived: Vec<Derived>) -> BTreeMap<Option<Instance>, Vec<(Labels, f64)>> {
+fn is_member(reading: &Reading, instance: &Instance) -> bool {
+    reading.members.iter().any(|member| member.instance == *instance)
+}
+
+fn of_scrapes((instance, (due, good)): (&Instance, &(u64, u64))) -> [Derived; 2] {
+    [("etcd_monitor_scrapes_due_total", *due), ("etcd_monitor_scrapes_good_total", *good)].map(
+        |(name, count)| (Some(instance.clone()), (Labels::from_pairs([(METRIC_NAME, name)]), count as f64)),
+    )
+}
+
+fn by_instance(derived: impl Iterator<Item = Derived>) -> BTreeMap<Option<Instance>, Vec<(Labels, f64)>> {
     let mut grouped = BTreeMap::<_, Vec<_>>::new();
     for (instance, sample) in derived {
         grouped.entry(instance).or_default().push(sample);
@@ -295,5 +349,8 @@ mod tests {
         };
         assert!(schedule.due(3_600_000).parts.scrape);
         assert!(!schedule.due(3_602_000).parts.scrape);
+        // The plan was for every 15 s: what a sleep of 45 s left out is counted as due.
+        assert_eq!(schedule.due(3_615_000).scrapes, 1);
+        assert_eq!(schedule.due(3_660_000).scrapes, 3);
     }
 }

@@ -25,8 +25,15 @@ const STEP_MS: i64 = 15_000;
 const RATE: f64 = 1.0 / 300.0;
 
 /// What has no value on a single idle member, whatever its version.
-const NOT_HERE: &[&str] =
-    &["peer_rtt", "peer_received", "peer_sent", "raft_snapshot_save", "backend_snapshot", "capacity_left"];
+const NOT_HERE: &[&str] = &[
+    "peer_rtt",
+    "peer_received",
+    "peer_sent",
+    "raft_snapshot_save",
+    "backend_snapshot",
+    "capacity_left",
+    "scrapes_good",
+];
 
 async fn scrape(prober: &Prober, set: &mut SeriesSet, ts_ms: i64) {
     let reading = prober.read(ts_ms, Parts::ALL).await;
