@@ -21,8 +21,9 @@ pub struct Change {
 
 /// Keys whose values are shown as digests. Secrets are references to variables and files, mostly; a URL of a channel
 /// may hold one all the same.
-const HIDDEN: &[&str] =
-    &["password", "secret", "token", "key", "url", "credentials", "authorization", "headers"];
+const HIDDEN: &[&str] = &["key", "url", "headers"];
+/// Whatever is below a key with one of these words in its name is hidden, too.
+const HIDDEN_WHOLE: &[&str] = &["password", "secret", "token", "credentials", "authorization"];
 /// Their values are shown although their names hold one of these words.
 const SHOWN: &[&str] = &["external-url", "public-url", "metrics-urls", "key-file", "dedup-key"];
 
@@ -88,14 +89,17 @@ fn flatten(path: &str, value: &Value, flat: &mut BTreeMap<String, String>) {
 }
 
 fn shown(path: &str, value: &Value) -> String {
-    let name = path.rsplit('.').next().unwrap_or(path);
     let text = match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let hides =
-        HIDDEN.iter().any(|word| name.contains(word)) || path.starts_with("channel.") && text.contains("://");
-    if hides && !SHOWN.contains(&name) && !path.starts_with("store.") {
+    let name = path.rsplit('.').next().unwrap_or(path);
+    let holds = |words: &[&str], key: &str| words.iter().any(|word| key.contains(word));
+    // The second part of a path is what somebody called a cluster or a channel.
+    let keys = path.split('.').enumerate().filter(|(at, _)| *at != 1);
+    let is_secret = keys.into_iter().any(|(_, key)| holds(HIDDEN_WHOLE, key));
+    let may_be = holds(HIDDEN, name) || path.starts_with("channel.") && text.contains("://");
+    if is_secret || may_be && !SHOWN.contains(&name) && !path.starts_with("store.") {
         return format!("(hidden, digest {})", short_digest(format!("{path}\n{text}").as_bytes()));
     }
     text
@@ -123,7 +127,7 @@ mod tests {
         let after = Effective::of(
             "[watch]\nstatus-interval = \"5s\"\n[[cluster]]\nname = \"b\"\nendpoints = [\"http://b:2379\"]\n\
              [[cluster]]\nname = \"a\"\nendpoints = [\"http://a:2379\"]\n\
-             [channel.ops]\nkind = \"webhook\"\nurl = \"https://hooks.example/T124\"\n",
+             [channel.ops]\nkind = \"webhook\"\nurl = \"https://hooks.example/T124\"\nhmac-secret = { file = \"/T124\" }\n",
             &[],
         );
         let changes = before.changes(&after);
@@ -133,11 +137,17 @@ mod tests {
             .collect();
         assert_eq!(
             told.iter().map(|(key, _, _)| *key).collect::<Vec<_>>(),
-            ["channel.ops.url", "cluster.b.endpoints", "cluster.b.name", "watch.status-interval"]
+            [
+                "channel.ops.hmac-secret.file",
+                "channel.ops.url",
+                "cluster.b.endpoints",
+                "cluster.b.name",
+                "watch.status-interval"
+            ]
         );
         assert!(told.contains(&("watch.status-interval", Some("2s"), Some("5s"))), "{told:?}");
         assert!(told.contains(&("cluster.b.endpoints", None, Some("[\"http://b:2379\"]"))), "{told:?}");
-        assert!(!format!("{changes:?}").contains("T123"), "{changes:?}");
+        assert!(!format!("{changes:?}").contains("T12"), "{changes:?}");
         assert_eq!(cluster_of("cluster.b.endpoints"), Some("b"));
         assert_eq!(cluster_of("watch.status-interval"), None);
         assert!(before.changes(&before).is_empty());

@@ -9,8 +9,9 @@ use serde_saphyr as yaml;
 use super::flags::EtcdFlags;
 use crate::model::Instance;
 
-/// A token that joins a cluster is nobody's business.
-const SECRET: &[&str] = &["initial-cluster-token"];
+/// A token that joins a cluster is nobody's business, nor is what images pass on beside etcd's own flags, such as
+/// `ETCD_ROOT_PASSWORD`.
+const SECRET: &[&str] = &["initial-cluster-token", "password", "secret", "credential"];
 
 /// One running etcd.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,9 +73,8 @@ fn read(folder: &Path, pid: u32) -> Option<EtcdProcess> {
 }
 
 fn hide_secrets(settings: &mut BTreeMap<String, String>) {
-    for secret in SECRET {
-        settings.entry((*secret).to_owned()).and_modify(|value| *value = "(not shown)".to_owned());
-    }
+    let hidden = settings.iter_mut().filter(|(key, _)| SECRET.iter().any(|secret| key.contains(secret)));
+    hidden.for_each(|(_, value)| "(not shown)".clone_into(value));
 }
 
 fn words_of(path: &Path) -> Vec<String> {
@@ -141,7 +141,12 @@ mod tests {
     fn settings_come_from_flags_variables_and_files() {
         let proc = tempfile::tempdir().expect("a folder");
         let flags = ["/usr/bin/etcd", "--name=m1", "--quota-backend-bytes", "1", "--initial-cluster-token=t"];
-        process(proc.path(), 7, &flags, &["ETCD_NAME=no", "ETCD_HEARTBEAT_INTERVAL=250", "HOME=/root"]);
+        process(
+            proc.path(),
+            7,
+            &flags,
+            &["ETCD_NAME=no", "ETCD_HEARTBEAT_INTERVAL=250", "ETCD_ROOT_PASSWORD=p", "HOME=/root"],
+        );
         process(proc.path(), 8, &["etcd", "--config-file=/etc/etcd.yaml"], &[]);
         let file = "name: m2\nquota-backend-bytes: 5\nclient-transport-security: {client-cert-auth: true}\nwal-dir:\n";
         std::fs::write(proc.path().join("8/root/etc/etcd.yaml"), file).expect("written");
@@ -160,6 +165,7 @@ mod tests {
             "initial-cluster-token=(not shown)",
             "name=m1",
             "quota-backend-bytes=1",
+            "root-password=(not shown)",
         ];
         assert_eq!(settings(0), wanted);
         let wanted = [
