@@ -16,6 +16,8 @@ use crate::probe::{self, Known, Parts, Prober};
 
 /// Asked again after this long although nothing hints at a change.
 const MEMBERS_EVERY: Duration = Duration::from_secs(8);
+/// Of a watch that stands by: what only events need, the one that tells them sees.
+const MEMBERS_EVERY_STANDING_BY: Duration = Duration::from_secs(60);
 const ALARMS_EVERY: Duration = Duration::from_secs(300);
 
 /// What one tick found.
@@ -107,8 +109,9 @@ impl ClusterWatch {
     }
 
     /// Reads what is due at `now_ms` and hands it to the head and the buffer.
-    pub async fn tick(&mut self, now_ms: i64, head: &Head, buffer: &Buffer) -> Tick {
-        let due = self.schedule.due(now_ms);
+    /// A watch that stands by (not `speaks`) asks less: all instances together keep the promise of requests.
+    pub async fn tick(&mut self, now_ms: i64, speaks: bool, head: &Head, buffer: &Buffer) -> Tick {
+        let due = self.schedule.due(now_ms, speaks);
         self.read(now_ms, due, head, buffer).await
     }
 
@@ -179,7 +182,7 @@ impl Schedule {
     /// The tick nearest to the planned instant asks, and the plan does not move with it. Counting from the
     /// last tick instead would add every tick's delay to the interval, and skip a whole status interval when a
     /// tick comes a millisecond early.
-    fn due(&mut self, now_ms: i64) -> Due {
+    fn due(&mut self, now_ms: i64, speaks: bool) -> Due {
         let half_tick_ms = ms(self.intervals.status_interval.0) / 2;
         let scrape_ms = ms(self.intervals.scrape_interval.0).max(1);
         let missed = now_ms.saturating_sub(self.scrape_ms).max(0) / scrape_ms;
@@ -195,8 +198,12 @@ impl Schedule {
         };
         let scrape = is_due(&mut self.scrape_ms, self.intervals.scrape_interval.0);
         // A scrape's instant has all of the probe's series, so that none seems to end for want of asking.
-        let quorum_read = is_due(&mut self.quorum_ms, self.intervals.quorum_interval.0) || scrape;
-        let look = !scrape && now_ms + half_tick_ms >= self.looked_ms + ms(self.intervals.events_interval.0);
+        let quorum_due = is_due(&mut self.quorum_ms, self.intervals.quorum_interval.0);
+        // Reads between scrapes only bring news earlier: to the one that tells them.
+        let quorum_read = speaks && quorum_due || scrape;
+        let look = speaks
+            && !scrape
+            && now_ms + half_tick_ms >= self.looked_ms + ms(self.intervals.events_interval.0);
         if scrape || look {
             self.looked_ms = now_ms;
         }
@@ -204,7 +211,10 @@ impl Schedule {
             status: true,
             quorum_read,
             scrape: scrape || look,
-            member_list: is_due(&mut self.members_ms, MEMBERS_EVERY),
+            member_list: is_due(
+                &mut self.members_ms,
+                if speaks { MEMBERS_EVERY } else { MEMBERS_EVERY_STANDING_BY },
+            ),
             alarms: is_due(&mut self.alarms_ms, ALARMS_EVERY),
         };
         let scrapes = if scrape { 1 + u64::try_from(missed).unwrap_or(0) } else { 0 };
@@ -300,7 +310,7 @@ mod tests {
         let ticks =
             ticks.zip(jitter_ms.iter().cycle()).map(|(tick_ms, late_ms)| 1_000_000 + tick_ms + late_ms);
         let scraped = |now_ms: &i64| {
-            let due = schedule.due(*now_ms);
+            let due = schedule.due(*now_ms, true);
             due.parts.scrape && due.look == looks
         };
         ticks.filter(scraped).collect()
@@ -347,10 +357,10 @@ mod tests {
             alarms_ms: 0,
             looked_ms: 0,
         };
-        assert!(schedule.due(3_600_000).parts.scrape);
-        assert!(!schedule.due(3_602_000).parts.scrape);
+        assert!(schedule.due(3_600_000, true).parts.scrape);
+        assert!(!schedule.due(3_602_000, true).parts.scrape);
         // The plan was for every 15 s: what a sleep of 45 s left out is counted as due.
-        assert_eq!(schedule.due(3_615_000).scrapes, 1);
-        assert_eq!(schedule.due(3_660_000).scrapes, 3);
+        assert_eq!(schedule.due(3_615_000, true).scrapes, 1);
+        assert_eq!(schedule.due(3_660_000, true).scrapes, 3);
     }
 }

@@ -299,7 +299,7 @@ fn interval(period: Duration) -> tokio::time::Interval {
 
 impl Shared {
     async fn tick(&self, cluster: &mut ClusterWatch, now_ms: i64) -> Tick {
-        let tick = cluster.tick(now_ms, &self.head, &self.buffer).await;
+        let tick = cluster.tick(now_ms, self.view.speaks(), &self.head, &self.buffer).await;
         self.view.see(&tick.reading);
         self.freshness.read(&tick.reading);
         self.unread.lock().unwrap_or_else(PoisonError::into_inner).remove(&tick.reading.cluster);
