@@ -107,10 +107,10 @@ Reads the store, not etcd. A figure is the median over the range of what the wor
 Leader changes and growth are per day, over the range or a day, whatever is longer.
 In brackets stands by which factor a figure is far from the median of the clusters listed: its distance is more than
 3.5 times the usual one (median absolute deviation) and large enough to matter. It takes five clusters, and figures of
-different sources, such as puts that only some versions time whole, are not compared. With --by, latencies and shares
-are medians over the clusters of a group, the rest are sums.
+different sources, such as puts that only some versions time whole, are not compared. By tag, latencies and shares are
+medians over the clusters of a group, the rest are sums.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, also when no cluster fits --tag.
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, also when no cluster has the tag.
 
 Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*.";
 

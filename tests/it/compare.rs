@@ -182,10 +182,10 @@ async fn a_fleet_is_shown_sorted_grouped_and_with_who_is_unlike_the_others() {
     assert!(close(&clusters[2]["figures"]["leader_changes_per_day"]["value"], 6.0), "{fleet:#}");
 
     let table = ask(&config, &["fleet", "--sort", "db", "--tag", "env=~prod|stage"]);
-    let order: Vec<&str> =
-        table.lines().filter(|line| line.starts_with("c0")).filter_map(|line| line.get(..3)).collect();
+    let names = table.lines().filter_map(|line| line.split_whitespace().next());
+    let order: Vec<&str> = names.filter(|name| name.starts_with("c0")).collect();
     assert_eq!(order, ["c05", "c04", "c03", "c02", "c01", "c00"], "{table}");
-    assert!(table.contains("15.9 ms (7.98x)") && table.contains("median"), "{table}");
+    assert!(table.contains("15.9 ms (8x)") && table.contains("median"), "{table}");
 
     let by = json(&config, &["fleet", "--by", "env"]);
     let groups = by["groups"].as_array().expect("groups");
@@ -227,9 +227,9 @@ async fn clusters_are_compared_figure_by_figure() {
     let table = ask(&config, &["compare", "c00", "c01", "c02", "--range", "30m"]);
     let line =
         |of: &str| table.lines().find(|line| line.contains(of)).unwrap_or_else(|| panic!("{of}: {table}"));
-    assert!(line("FIGURE").ends_with("C02/C00"), "{table}");
+    assert!(line("FIGURE").trim_end().ends_with("C02/C00"), "{table}");
     assert!(line("Database size").contains("300 MiB") && line("Database size").ends_with("3x"), "{table}");
-    assert!(line("WAL fsync p99").ends_with("1x  8x") || line("WAL fsync p99").contains("8x"), "{table}");
+    assert!(line("WAL fsync p99").ends_with("8x"), "{table}");
     let path = config.to_str().expect("UTF-8");
     for (names, why) in [(["c00", "c00"], "named twice"), (["c00", "other"], "there is no cluster other")] {
         let refused = program::output(&[&["--config", path, "compare"][..], &names].concat());
