@@ -5,10 +5,12 @@ mod alert;
 mod alerts;
 mod capacity;
 mod check;
+mod compare;
 mod completions;
 mod config;
 mod connection;
 mod events;
+mod fleet;
 mod help;
 mod inspect;
 mod jobs;
@@ -82,6 +84,12 @@ pub enum Command {
     /// Look at certificates, compare what the members say of each other, and with --hash what they store
     #[command(after_help = help::INSPECT)]
     Inspect(inspect::Inspect),
+    /// Show all clusters in one table, who is unlike the others, and what they come to by tag
+    #[command(after_help = help::FLEET)]
+    Fleet(fleet::Fleet),
+    /// Put clusters side by side, figure by figure, with ratios
+    #[command(after_help = help::COMPARE)]
+    Compare(compare::Compare),
     /// Show clusters, members, active incidents and how old the data is
     #[command(after_help = help::STATUS)]
     Status(status::Status),
@@ -200,6 +208,8 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Check(check) => check.execute(&global).await,
             Command::Capacity(capacity) => capacity.execute(&global).await,
             Command::Inspect(inspect) => inspect.execute(&global).await,
+            Command::Fleet(fleet) => fleet.execute(&global).await,
+            Command::Compare(compare) => compare.execute(&global).await,
             Command::Status(status) => status.execute(&global).await,
             Command::Alerts(alerts) => alerts.execute(&global).await,
             Command::Events(events) => events.execute(&global).await,

@@ -7,6 +7,7 @@
 pub mod alert;
 pub mod capacity;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod correlate;
 pub mod deliver;

@@ -5,6 +5,7 @@
 
 mod around;
 mod capacity;
+mod measures;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 pub use around::{Around, around};
 pub use capacity::forecasts;
+pub use measures::measured;
 
 use crate::alert::{Silence, SilenceSource, Silences};
 use crate::inspect::Inspection;

@@ -96,6 +96,39 @@ Exit codes: 0 accepted, 1 not accepted, 2 wrong usage or configuration, 3 accept
 
 Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*.";
 
+pub const FLEET: &str = "\
+Examples:
+  etcd-monitor fleet
+  etcd-monitor fleet --tag env=prod --sort fsync
+  etcd-monitor fleet --by region --range 24h
+  etcd-monitor fleet --json | jq '.clusters[] | select(.far_from_median != {}) | .name'
+
+Reads the store, not etcd. A figure is the median over the range of what the worst member had; sizes are the newest.
+Leader changes and growth are per day, over the range or a day, whatever is longer.
+In brackets stands by which factor a figure is far from the median of the clusters listed: its distance is more than
+3.5 times the usual one (median absolute deviation) and large enough to matter. It takes five clusters, and figures of
+different sources, such as puts that only some versions time whole, are not compared. By tag, latencies and shares are
+medians over the clusters of a group, the rest are sums.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, also when no cluster has the tag.
+
+Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*.";
+
+pub const COMPARE: &str = "\
+Examples:
+  etcd-monitor compare prod-eu-1 prod-us-1
+  etcd-monitor compare prod-eu-1 stage-eu-1 --range 7d
+  etcd-monitor compare prod-eu-1 prod-us-1 --json | jq '.measures[] | select(.ratios[\"prod-us-1\"] > 2) | .title'
+
+Reads the store, not etcd. Figures are those of docs/metrics.md, from the client down to the machine; what neither
+cluster has is left out. There is no ratio to zero, and none between figures of different sources.
+Beyond two days figures come from a sample in five minutes where days are rolled up; what is not rolled up is of the
+newest day then.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+
+Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*.";
+
 pub const STATUS: &str = "\
 Examples:
   etcd-monitor status

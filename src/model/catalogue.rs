@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::unit::ConfigDuration;
+use super::unit::{ConfigDuration, human_bytes, human_seconds, human_span, three_digits};
 
 /// What a metric's values are, in base units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,6 +24,23 @@ pub enum Unit {
     Cores,
     PerSecond,
     BytesPerSecond,
+}
+
+impl Unit {
+    /// A value for people: `28.4 ms`, `2.87 GiB`, `35 %`.
+    pub fn text(self, value: f64) -> String {
+        match self {
+            // A process' age.
+            Self::Seconds if value >= 120.0 => human_span((value * 1e3) as i64),
+            Self::Seconds => human_seconds(value),
+            Self::Bytes => human_bytes(value),
+            Self::Ratio => format!("{} %", three_digits(value * 100.0)),
+            Self::Count => three_digits(value),
+            Self::Cores => format!("{} cores", three_digits(value)),
+            Self::PerSecond => format!("{}/s", three_digits(value)),
+            Self::BytesPerSecond => format!("{}/s", human_bytes(value)),
+        }
+    }
 }
 
 /// Where in etcd a metric belongs, from the client down to the disk, and the machine below.

@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use super::text::count;
 use crate::model::catalogue::{Layer, Metric, Unit, Worse, catalogue};
-use crate::model::unit::{human_bytes, human_seconds, human_span, three_digits};
 use crate::model::{Instance, ReadingRow, Series, Structure};
 
 /// How a layer is. Ordered, the worst last; what is unknown is no health, and no trouble either.
@@ -180,9 +179,8 @@ fn above(figure: &Figure) -> Option<Fact> {
         return None;
     }
     let at = if worst.of.is_empty() { String::new() } else { format!(" ({})", worst.of) };
-    let limit =
-        figure.limit.map(|limit| format!(", limit {}", shown(limit, figure.unit))).unwrap_or_default();
-    Some((figure.condition, format!("{}{at}: {}{limit}", figure.title, shown(worst.value, figure.unit))))
+    let limit = figure.limit.map(|limit| format!(", limit {}", figure.unit.text(limit))).unwrap_or_default();
+    Some((figure.condition, format!("{}{at}: {}{limit}", figure.title, figure.unit.text(worst.value))))
 }
 
 /// Limits are about the highest quantile that a metric has.
@@ -250,7 +248,7 @@ impl Figure {
     /// The values for people: `p50 1.2 ms, p99 3.4 ms`, `28.4 KiB/s at m1`.
     pub fn text(&self) -> String {
         let text = |value: &Value| {
-            let shown = shown(value.value, self.unit);
+            let shown = self.unit.text(value.value);
             match value.of.as_str() {
                 "" => shown,
                 of if self.values.len() == 1 => format!("{shown} ({of})"),
@@ -262,20 +260,6 @@ impl Figure {
             Some(about) => format!("{values} · {about}"),
             None => values,
         }
-    }
-}
-
-fn shown(value: f64, unit: Unit) -> String {
-    match unit {
-        // A process' age.
-        Unit::Seconds if value >= 120.0 => human_span((value * 1e3) as i64),
-        Unit::Seconds => human_seconds(value),
-        Unit::Bytes => human_bytes(value),
-        Unit::Ratio => format!("{} %", three_digits(value * 100.0)),
-        Unit::Count => three_digits(value),
-        Unit::Cores => format!("{} cores", three_digits(value)),
-        Unit::PerSecond => format!("{}/s", three_digits(value)),
-        Unit::BytesPerSecond => format!("{}/s", human_bytes(value)),
     }
 }
 

@@ -16,6 +16,7 @@ mod bad_input;
 mod capacity;
 mod catalogue;
 mod commands;
+mod compare;
 mod compatibility;
 mod config;
 mod correlate;

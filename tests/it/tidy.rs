@@ -17,9 +17,24 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("alert", &["model"]),
     ("correlate", &["model", "alert"]),
     ("capacity", &["model"]),
+    ("compare", &["model"]),
     ("deliver", &["model", "store", "alert", "rules", "correlate"]),
-    ("survey", &["model", "inspect", "alert", "capacity", "correlate", "promql", "report", "rules", "store"]),
-    ("report", &["model", "promql", "correlate"]),
+    (
+        "survey",
+        &[
+            "model",
+            "inspect",
+            "alert",
+            "capacity",
+            "compare",
+            "correlate",
+            "promql",
+            "report",
+            "rules",
+            "store",
+        ],
+    ),
+    ("report", &["model", "promql", "correlate", "compare"]),
     ("watch", &["model", "probe", "promql", "rules", "alert", "deliver", "store"]),
     (
         "config",
@@ -56,6 +71,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "survey",
             "correlate",
             "capacity",
+            "compare",
         ],
     ),
     (
@@ -82,7 +98,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that only compute: no I/O, no async, no clock.
-const PURE: &[&str] = &["model", "promql", "rules", "alert", "capacity", "correlate", "report"];
+const PURE: &[&str] = &["model", "promql", "rules", "alert", "capacity", "compare", "correlate", "report"];
 
 const PURE_BANNED: &[&str] = &[
     "tokio::",
