@@ -49,7 +49,7 @@ pub struct Fleet {
 }
 
 fn matcher(text: &str) -> Result<Matcher, String> {
-    parse_matcher(text).map_err(|error| crate::model::chain(&error).to_string())
+    parse_matcher(text).map_err(|error| crate::model::chain(&error))
 }
 
 /// The clusters of one answer, with what is unlike the others.
