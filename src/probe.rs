@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use crate::etcd::wire::MemberListResponse;
@@ -49,6 +49,18 @@ pub struct Parts {
 impl Parts {
     pub const ALL: Self =
         Self { status: true, quorum_read: true, scrape: true, member_list: true, alarms: true };
+}
+
+/// Where the readings of one cluster come from: from etcd, or from what was read before.
+pub trait ReadingSource: Send + Sync {
+    /// One collection, started at `now_ms` (ms since the epoch). What could not be read is an error inside it.
+    fn read(&self, now_ms: i64, parts: Parts) -> BoxFuture<'_, Reading>;
+}
+
+impl ReadingSource for Prober {
+    fn read(&self, now_ms: i64, parts: Parts) -> BoxFuture<'_, Reading> {
+        Box::pin(Self::read(self, now_ms, parts))
+    }
 }
 
 /// Reads one cluster, again and again. Keeps connections, series texts and what the last readings told.

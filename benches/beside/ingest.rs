@@ -55,7 +55,7 @@ fn clusters(plan: &Plan, config: &WatchConfig) -> Vec<ClusterWatch> {
         let endpoints = members.iter().map(|n| format!("http://{}", address(*n, plan.port))).collect();
         let cluster = ClusterConfig::plain(name.clone(), endpoints);
         let prober = |cluster| Prober::sharing(cluster, None, &ScrapeConfig::default(), &pool).unwrap();
-        ClusterWatch::new(name, prober(&cluster), config)
+        ClusterWatch::new(name, Box::new(prober(&cluster)), config)
     };
     numbers.chunks(MEMBERS_PER_CLUSTER).enumerate().map(watch).collect()
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ClusterId, ClusterName, Instance, MemberId, Samples};
 
-/// One health collection of one cluster.
-#[derive(Debug, Clone, PartialEq)]
+/// One health collection of one cluster. Serialised without the samples of its scrapes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     pub cluster: ClusterName,
     /// When the collection started, ms since the epoch, UTC.
@@ -52,7 +52,7 @@ impl Reading {
 }
 
 /// What one member said, or why it did not.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MemberReading {
     pub instance: Instance,
     /// `None` until the member itself or the member list names it.
@@ -259,7 +259,7 @@ pub struct MemberStatus {
 }
 
 /// One read of a key as a probe.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReadProbe {
     /// True also when the read was refused for missing rights: the member had to ask the quorum to know.
     pub ok: bool,
@@ -275,7 +275,7 @@ pub struct Alarm {
 }
 
 /// One fetch of a member's `/metrics`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scrape {
     /// The scrape's start, ms since the epoch, UTC: the time of all its samples.
     pub ts_ms: i64,
@@ -285,6 +285,7 @@ pub struct Scrape {
     /// Decoded size.
     pub body_bytes: u64,
     /// Labels with `__name__`, without `cluster`, `instance` and `job`.
+    #[serde(skip)]
     pub samples: Samples,
     /// Series cut off by the cap or by drop rules.
     pub dropped_series: u64,

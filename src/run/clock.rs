@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use tokio::time::Instant;
+
 /// Where "now" comes from. Jobs and tests get it as a value, so a pipeline can run at a fixed instant.
 #[derive(Debug, Clone, Default)]
 pub enum Clock {
@@ -10,12 +12,19 @@ pub enum Clock {
     System,
     /// Stands still until it is set: for tests.
     Fixed(Arc<AtomicI64>),
+    /// Goes with the runtime's time, which tests may pause and advance, from an instant on.
+    Runtime { start_ms: i64, began: Instant },
 }
 
 impl Clock {
     /// A clock that stands at `now_ms`.
     pub fn fixed(now_ms: i64) -> Self {
         Self::Fixed(Arc::new(AtomicI64::new(now_ms)))
+    }
+
+    /// A clock that shows `start_ms` now and goes with the runtime's time.
+    pub fn runtime(start_ms: i64) -> Self {
+        Self::Runtime { start_ms, began: Instant::now() }
     }
 
     /// Moves a fixed clock; the system's clock is not ours to set, so there it does nothing.
@@ -31,6 +40,9 @@ impl Clock {
             #[expect(clippy::disallowed_methods, reason = "this is the clock the rule points to")]
             Self::System => chrono::Utc::now().timestamp_millis(),
             Self::Fixed(at) => at.load(Ordering::SeqCst),
+            Self::Runtime { start_ms, began } => {
+                start_ms.saturating_add(i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX))
+            }
         }
     }
 }

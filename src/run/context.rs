@@ -16,6 +16,7 @@ use super::spec::Host;
 use crate::config::{Config, Environment};
 use crate::deliver::Deliverer;
 use crate::model::chain;
+use crate::probe::ReadingSource;
 use crate::promql::EvalOptions;
 use crate::rules::{RuleGroup, RuleOptions};
 use crate::store::{Store, Writer, heartbeat};
@@ -143,12 +144,12 @@ impl Context {
     pub fn watch_setup(&self, groups: Vec<RuleGroup>) -> anyhow::Result<Setup> {
         let config = self.config();
         let pool = Arc::default();
-        let probers = config
-            .clusters
-            .iter()
-            .map(|cluster| Ok((cluster.config.name.clone(), cluster.prober(&config.scrape, &pool)?)));
+        let sources = config.clusters.iter().map(|cluster| {
+            let prober: Box<dyn ReadingSource> = Box::new(cluster.prober(&config.scrape, &pool)?);
+            Ok((cluster.config.name.clone(), prober))
+        });
         Ok(Setup {
-            probers: probers.collect::<anyhow::Result<_>>()?,
+            sources: sources.collect::<anyhow::Result<_>>()?,
             groups,
             config: config.watch.clone(),
             store: self.store().clone(),

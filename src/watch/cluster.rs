@@ -12,7 +12,7 @@ use crate::model::{
     SeriesList,
 };
 use crate::probe::derived::Derived;
-use crate::probe::{self, Known, Parts, Prober};
+use crate::probe::{self, Known, Parts, ReadingSource};
 
 /// Asked again after this long although nothing hints at a change.
 const MEMBERS_EVERY: Duration = Duration::from_secs(8);
@@ -51,7 +51,7 @@ impl Tick {
 /// Polls one cluster. A slow or dead one costs only its own ticks.
 pub struct ClusterWatch {
     name: ClusterName,
-    prober: Prober,
+    source: Box<dyn ReadingSource>,
     schedule: Schedule,
     known: Option<Known>,
     lists: Lists,
@@ -83,7 +83,7 @@ struct Due {
 type Scrapes = BTreeMap<Instance, (u64, u64)>;
 
 impl ClusterWatch {
-    pub fn new(name: ClusterName, prober: Prober, config: &WatchConfig) -> Self {
+    pub fn new(name: ClusterName, source: Box<dyn ReadingSource>, config: &WatchConfig) -> Self {
         let never = i64::MIN / 2;
         let schedule = Schedule {
             intervals: config.clone(),
@@ -95,7 +95,7 @@ impl ClusterWatch {
         };
         Self {
             name,
-            prober,
+            source,
             schedule,
             known: None,
             lists: Lists::new(),
@@ -122,7 +122,7 @@ impl ClusterWatch {
 
     async fn read(&mut self, now_ms: i64, due: Due, head: &Head, buffer: &Buffer) -> Tick {
         let Due { parts, look, scrapes } = due;
-        let mut reading = self.prober.read(now_ms, parts).await;
+        let mut reading = self.source.read(now_ms, parts).await;
         let events = match &mut self.known {
             Some(known) => known.observe(&reading),
             None => {

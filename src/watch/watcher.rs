@@ -17,7 +17,7 @@ use super::sending::send_when_told;
 use super::view::View;
 use crate::deliver::DeadMan;
 use crate::model::{ClusterName, Instance, chain};
-use crate::probe::Prober;
+use crate::probe::ReadingSource;
 use crate::rules::{self, Owner, RuleGroup, Scope};
 use crate::store::{Store, StoreError, Writer, events, heartbeat, samples};
 
@@ -26,7 +26,8 @@ const REFILL_SAMPLES: usize = 5_000_000;
 
 /// What a watch is made from.
 pub struct Setup {
-    pub probers: Vec<(ClusterName, Prober)>,
+    /// Of each cluster where its readings come from.
+    pub sources: Vec<(ClusterName, Box<dyn ReadingSource>)>,
     pub groups: Vec<RuleGroup>,
     pub config: WatchConfig,
     pub store: Store,
@@ -71,9 +72,9 @@ impl Watch {
         let interval_ms = i64::try_from(setup.config.scrape_interval.0.as_millis()).unwrap_or(15_000);
         let wanted = rules::selections(&groups, 0, interval_ms);
         let clusters: Vec<ClusterWatch> = setup
-            .probers
+            .sources
             .into_iter()
-            .map(|(name, prober)| ClusterWatch::new(name, prober, &setup.config))
+            .map(|(name, source)| ClusterWatch::new(name, source, &setup.config))
             .collect();
         let names = clusters.iter().map(|cluster| cluster.name().clone());
         let max_bytes = usize::try_from(setup.config.head_max_bytes.0).unwrap_or(usize::MAX);
