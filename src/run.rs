@@ -11,6 +11,7 @@ mod context;
 pub mod daemon;
 mod execute;
 pub mod exit_code;
+pub mod inspected;
 pub mod lambda;
 pub mod live;
 pub mod node_settings;
