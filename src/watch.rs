@@ -4,8 +4,8 @@
 //! more than the head holds. Refuses: connecting (`etcd`), reading (`probe`), storing formats (`store`),
 //! sending (`deliver`).
 //!
-//! Every cluster has its own task, so a dead one costs only its own timeouts. One loop of the process
-//! flushes and judges.
+//! Every cluster has its own task, so a dead one costs only its own timeouts; they come and go while the watch runs.
+//! One loop of the process flushes and judges.
 
 mod buffer;
 mod cluster;
@@ -15,7 +15,10 @@ mod head;
 mod judge;
 mod polling;
 mod recorded;
+mod roster;
 mod sending;
+mod shared;
+mod standing;
 mod view;
 mod watcher;
 
@@ -25,6 +28,8 @@ pub use config::WatchConfig;
 pub use freshness::{FRESH_MS, blind};
 pub use head::{Head, HeadStats, SampleKind, full_labels};
 pub use judge::{Judge, Judged};
+pub use roster::{Change, Target};
 pub use sending::send_when_told;
+pub use standing::is_live;
 pub use view::View;
-pub use watcher::{Setup, Watch, is_live};
+pub use watcher::{Setup, Watch};

@@ -13,15 +13,15 @@ use super::clock::Clock;
 use super::execute::SHARD;
 use super::process;
 use super::spec::Host;
-use crate::config::{Config, Environment};
+use crate::config::{ClusterSetup, Config, Environment};
 use crate::deliver::Deliverer;
 use crate::model::chain;
-use crate::probe::ReadingSource;
+use crate::probe::{ReadingSource, SeriesPool};
 use crate::promql::EvalOptions;
 use crate::rules::{RuleGroup, RuleOptions};
 use crate::store::{Store, Writer, heartbeat};
 use crate::survey::{Subject, Survey};
-use crate::watch::{Judge, Setup};
+use crate::watch::{Judge, Setup, Target};
 
 /// What all runs of a process share.
 pub struct Services {
@@ -144,12 +144,9 @@ impl Context {
     pub fn watch_setup(&self, groups: Vec<RuleGroup>) -> anyhow::Result<Setup> {
         let config = self.config();
         let pool = Arc::default();
-        let sources = config.clusters.iter().map(|cluster| {
-            let prober: Box<dyn ReadingSource> = Box::new(cluster.prober(&config.scrape, &pool)?);
-            Ok((cluster.config.name.clone(), prober))
-        });
+        let targets = config.clusters.iter().map(|cluster| target(config, cluster, &pool));
         Ok(Setup {
-            sources: sources.collect::<anyhow::Result<_>>()?,
+            targets: targets.collect::<anyhow::Result<_>>()?,
             groups,
             config: config.watch.clone(),
             store: self.store().clone(),
@@ -168,4 +165,10 @@ impl Context {
     pub fn survey<'a>(&'a self, subjects: &'a [Subject]) -> Survey<'a> {
         self.config().survey(self.store(), subjects)
     }
+}
+
+/// The cluster as a watch looks at it.
+fn target(config: &Config, cluster: &ClusterSetup, pool: &Arc<SeriesPool>) -> anyhow::Result<Target> {
+    let source: Box<dyn ReadingSource> = Box::new(cluster.prober(&config.scrape, pool)?);
+    Ok(Target { name: cluster.config.name.clone(), source, config: None })
 }

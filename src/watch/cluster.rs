@@ -108,6 +108,11 @@ impl ClusterWatch {
         &self.name
     }
 
+    /// How often it is to be ticked.
+    pub(super) fn period(&self) -> Duration {
+        self.schedule.intervals.status_interval.0
+    }
+
     /// Reads what is due at `now_ms` and hands it to the head and the buffer.
     /// A watch that stands by (not `speaks`) asks less: all instances together keep the promise of requests.
     pub async fn tick(&mut self, now_ms: i64, speaks: bool, head: &Head, buffer: &Buffer) -> Tick {

@@ -25,13 +25,22 @@ pub(super) struct Limits {
 }
 
 impl Freshness {
-    pub(super) fn of(clusters: impl Iterator<Item = ClusterName>) -> Self {
-        let read = clusters.map(|name| (name, None)).collect();
-        Self(Mutex::new(Times { read, ..Times::default() }))
-    }
-
     fn note(&self, change: impl FnOnce(&mut Times)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The cluster is to be read, too.
+    pub(super) fn expect(&self, cluster: ClusterName) {
+        self.note(|times| {
+            times.read.entry(cluster).or_default();
+        });
+    }
+
+    /// The cluster is no longer to be read.
+    pub(super) fn forget(&self, cluster: &ClusterName) {
+        self.note(|times| {
+            times.read.remove(cluster);
+        });
     }
 
     /// A reading counts when a quorum of the voters answered: of less, rules cannot speak for the cluster.
@@ -107,7 +116,7 @@ mod tests {
             (Some(95), Some(95), None, Some(70), Some("evaluated")),
             (Some(95), Some(95), Some(80), Some(69), Some("store")),
         ] {
-            let fresh = Freshness::of(both.iter().cloned());
+            let fresh = Freshness::default();
             fresh.note(|times| {
                 times.read = both.iter().cloned().zip([a, b]).collect();
                 (times.judged, times.stored) = (judged, stored);
@@ -116,5 +125,17 @@ mod tests {
             assert_eq!(stale.is_some(), said.is_some(), "{stale:?}");
             assert!(stale.unwrap_or_default().contains(said.unwrap_or_default()));
         }
+    }
+
+    #[test]
+    fn a_cluster_that_is_not_watched_any_more_is_not_missed() {
+        let fresh = Freshness::default();
+        (fresh.judged(100), fresh.stored(100));
+        assert_eq!(fresh.stale(LIMITS, 100), None);
+        let cluster: ClusterName = "a".parse().expect("a name");
+        fresh.expect(cluster.clone());
+        assert!(fresh.stale(LIMITS, 100).is_some());
+        fresh.forget(&cluster);
+        assert_eq!(fresh.stale(LIMITS, 100), None);
     }
 }

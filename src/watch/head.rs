@@ -7,7 +7,7 @@
 mod target;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use target::TargetHead;
 
@@ -32,13 +32,15 @@ pub struct HeadStats {
     pub refused_series: u64,
 }
 
-/// Recent samples of all clusters. Clusters do not share a lock.
+/// Recent samples of all clusters, which come and go. Clusters do not share a lock.
 pub struct Head {
-    /// What the watch-owned rules read: matchers and how far back, ms.
-    wanted: Vec<(Selection, i64)>,
+    wanted: RwLock<Arc<Wanted>>,
     max_bytes: usize,
-    clusters: BTreeMap<ClusterName, Mutex<ClusterHead>>,
+    clusters: RwLock<BTreeMap<ClusterName, Arc<Mutex<ClusterHead>>>>,
 }
+
+/// What the watch-owned rules read: matchers and how far back, ms.
+type Wanted = Vec<(Selection, i64)>;
 
 #[derive(Default)]
 struct ClusterHead {
@@ -48,7 +50,9 @@ struct ClusterHead {
 
 /// Whose samples are taken, and how much room there is for new series.
 struct Intake<'a> {
-    head: &'a Head,
+    wanted: &'a Wanted,
+    /// What the cluster may take.
+    max_bytes: usize,
     cluster: &'a ClusterName,
     instance: Option<&'a Instance>,
     stats: &'a mut HeadStats,
@@ -58,14 +62,14 @@ impl Intake<'_> {
     /// Accounts for a new series: how far back its window reaches, ms (0 for the last value only), or `None`
     /// when the head is full.
     fn admit(&mut self, scraped: &Labels) -> Option<i64> {
-        if self.stats.bytes + SERIES_BYTES > self.head.max_bytes / self.head.clusters.len().max(1) {
+        if self.stats.bytes + SERIES_BYTES > self.max_bytes {
             self.stats.refused_series += 1;
             return None;
         }
         self.stats.series += 1;
         self.stats.bytes += SERIES_BYTES;
         let full = full_labels(self.cluster, self.instance, scraped);
-        let reaches = self.head.wanted.iter().filter(|(selection, _)| selection.matches(&full));
+        let reaches = self.wanted.iter().filter(|(selection, _)| selection.matches(&full));
         Some(reaches.map(|(_, reach_ms)| *reach_ms).max().unwrap_or(0))
     }
 }
@@ -78,15 +82,55 @@ impl Head {
         wanted: Vec<Selection>,
         max_bytes: usize,
     ) -> Self {
-        let wanted = wanted.into_iter().map(|selection| {
-            let reach_ms = -selection.start_ms.min(0);
-            (selection, reach_ms)
-        });
-        Self {
-            wanted: wanted.collect(),
-            max_bytes,
-            clusters: clusters.into_iter().map(|name| (name, Mutex::default())).collect(),
+        let clusters = clusters.into_iter().map(|name| (name, Arc::default())).collect();
+        Self { wanted: RwLock::new(reaching(wanted)), max_bytes, clusters: RwLock::new(clusters) }
+    }
+
+    /// From now on series that are new here get the windows that these selections ask for.
+    pub fn want(&self, wanted: Vec<Selection>) {
+        *self.wanted.write().unwrap_or_else(PoisonError::into_inner) = reaching(wanted);
+    }
+
+    /// Makes room for a cluster; one that is there keeps its past.
+    pub fn begin(&self, cluster: ClusterName) {
+        self.clusters.write().unwrap_or_else(PoisonError::into_inner).entry(cluster).or_default();
+    }
+
+    /// Forgets a cluster. Returns the stale markers of what it had, by target: readers of the store shall know that
+    /// it ended.
+    pub fn end(&self, cluster: &ClusterName, ts_ms: i64) -> Vec<(Option<Instance>, Samples)> {
+        let instances: Vec<Option<Instance>> = match self.of(cluster) {
+            Some(head) => {
+                head.lock().unwrap_or_else(PoisonError::into_inner).targets.keys().cloned().collect()
+            }
+            None => Vec::new(),
+        };
+        let mut ended = Vec::new();
+        for instance in instances {
+            for kind in [SampleKind::Scraped, SampleKind::Derived] {
+                let of_it = self.append(cluster, instance.as_ref(), kind, ts_ms, &Samples::default());
+                ended.push((instance.clone(), of_it));
+            }
         }
+        self.clusters.write().unwrap_or_else(PoisonError::into_inner).remove(cluster);
+        ended
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, BTreeMap<ClusterName, Arc<Mutex<ClusterHead>>>> {
+        self.clusters.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of(&self, cluster: &ClusterName) -> Option<Arc<Mutex<ClusterHead>>> {
+        self.known().get(cluster).cloned()
+    }
+
+    fn wanted(&self) -> Arc<Wanted> {
+        Arc::clone(&self.wanted.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Every cluster has the same room.
+    fn share_bytes(&self) -> usize {
+        self.max_bytes / self.known().len().max(1)
     }
 
     /// Takes one target's samples of one instant: a whole scrape, or the probe's own series. Returns stale
@@ -102,31 +146,35 @@ impl Head {
         ts_ms: i64,
         samples: &Samples,
     ) -> Samples {
-        let Some(head) = self.clusters.get(cluster) else { return Samples::default() };
+        let Some(head) = self.of(cluster) else { return Samples::default() };
+        let (wanted, max_bytes) = (self.wanted(), self.share_bytes());
         let mut head = head.lock().unwrap_or_else(PoisonError::into_inner);
         let ClusterHead { targets, stats } = &mut *head;
         let target = targets.entry(instance.cloned()).or_default();
-        target.append(&mut Intake { head: self, cluster, instance, stats }, kind, ts_ms, samples)
+        let intake = &mut Intake { wanted: &wanted, max_bytes, cluster, instance, stats };
+        target.append(intake, kind, ts_ms, samples)
     }
 
     /// Puts samples back after a restart; older than what is there is ignored.
     pub fn refill(&self, series: impl IntoIterator<Item = Arc<Series>>) {
+        let (wanted, max_bytes) = (self.wanted(), self.share_bytes());
         for series in series {
             let cluster = series.labels.get("cluster").and_then(|name| name.parse().ok());
             let Some(cluster): Option<ClusterName> = cluster else { continue };
-            let Some(head) = self.clusters.get(&cluster) else { continue };
+            let Some(head) = self.of(&cluster) else { continue };
             let mut head = head.lock().unwrap_or_else(PoisonError::into_inner);
             let ClusterHead { targets, stats } = &mut *head;
             let instance = series.labels.get("instance").and_then(|text| text.parse::<Instance>().ok());
             let labels = series.labels.without(&["cluster", "instance", "job"]);
-            let intake = &mut Intake { head: self, cluster: &cluster, instance: instance.as_ref(), stats };
+            let (cluster, instance_ref) = (&cluster, instance.as_ref());
+            let intake = &mut Intake { wanted: &wanted, max_bytes, cluster, instance: instance_ref, stats };
             targets.entry(instance.clone()).or_default().refill(intake, &labels, &series);
         }
     }
 
     /// How full the head is, over all clusters.
     pub fn stats(&self) -> HeadStats {
-        self.clusters.values().fold(HeadStats::default(), |sum, head| {
+        self.known().values().fold(HeadStats::default(), |sum, head| {
             let stats = head.lock().unwrap_or_else(PoisonError::into_inner).stats;
             HeadStats {
                 series: sum.series + stats.series,
@@ -135,6 +183,14 @@ impl Head {
             }
         })
     }
+}
+
+fn reaching(wanted: Vec<Selection>) -> Arc<Wanted> {
+    let reaching = wanted.into_iter().map(|selection| {
+        let reach_ms = -selection.start_ms.min(0);
+        (selection, reach_ms)
+    });
+    Arc::new(reaching.collect())
 }
 
 /// Which of a target's streams a batch belongs to.
@@ -163,7 +219,7 @@ pub fn full_labels(cluster: &ClusterName, instance: Option<&Instance>, scraped: 
 impl SeriesSource for Head {
     fn select(&self, selection: &Selection) -> Result<Vec<Arc<Series>>, SourceError> {
         let mut found = BTreeMap::new();
-        for (cluster, head) in &self.clusters {
+        for (cluster, head) in self.known().iter() {
             if selection.demanded("cluster").is_some_and(|demanded| demanded != cluster.as_str()) {
                 continue;
             }
@@ -287,6 +343,27 @@ mod tests {
         assert!(is_stale_marker(a[1].1));
         assert_eq!(read(&head, "b"), [(30_000, 3.0)], "what moved in the list keeps its own value");
         assert_eq!(head.stats().series, 3);
+    }
+
+    #[test]
+    fn clusters_come_and_go() {
+        let head = Head::new([], vec![], 1 << 20);
+        let append = |ts_ms| {
+            let own = samples(&[("a", 1.0)]);
+            head.append(&cluster(), Some(&instance()), SampleKind::Scraped, ts_ms, &own);
+            read(&head, "a").len()
+        };
+        assert_eq!(append(0), 0, "nobody asked for it");
+        head.begin(cluster());
+        assert_eq!(append(1_000), 1);
+        head.begin(cluster());
+        assert_eq!(read(&head, "a").len(), 1, "it keeps its past");
+        head.append(&cluster(), None, SampleKind::Derived, 1_000, &samples(&[("b", 1.0)]));
+        let ended = head.end(&cluster(), 2_000);
+        let ended: Vec<_> = ended.iter().flat_map(|(_, samples)| samples.iter()).collect();
+        assert_eq!(ended.len(), 2);
+        assert!(ended.iter().all(|(_, value)| is_stale_marker(*value)));
+        assert_eq!((append(3_000), head.stats()), (0, HeadStats::default()));
     }
 
     #[test]

@@ -45,6 +45,10 @@ impl View {
         rows.insert(reading.cluster.clone(), reading.rows());
     }
 
+    pub(super) fn forget(&self, cluster: &ClusterName) {
+        self.0.rows.lock().unwrap_or_else(PoisonError::into_inner).remove(cluster);
+    }
+
     pub(super) fn ring(&self) {
         self.0.moved.notify_one();
     }
