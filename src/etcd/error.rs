@@ -70,7 +70,7 @@ impl EtcdError {
         }
     }
 
-    pub(super) fn timeout(endpoint: &str, call: &'static str, after: Duration) -> Self {
+    pub(crate) fn timeout(endpoint: &str, call: &'static str, after: Duration) -> Self {
         Self::Call {
             endpoint: endpoint.to_owned(),
             call,

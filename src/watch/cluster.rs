@@ -8,8 +8,8 @@ use super::buffer::{Batch, Buffer};
 use super::config::WatchConfig;
 use super::head::{Head, SampleKind};
 use crate::model::{
-    ClusterName, ErrorKind, Event, Instance, Labels, METRIC_NAME, Reading, ReadingError, Role, Samples,
-    SeriesList,
+    ClusterName, ErrorKind, Event, Instance, Labels, METRIC_NAME, MemberReading, Reading, ReadingError, Role,
+    Samples, SeriesList,
 };
 use crate::probe::derived::Derived;
 use crate::probe::{self, Known, Parts, ReadingSource};
@@ -19,6 +19,9 @@ const MEMBERS_EVERY: Duration = Duration::from_secs(8);
 /// Of a watch that stands by: what only events need, the one that tells them sees.
 const MEMBERS_EVERY_STANDING_BY: Duration = Duration::from_secs(60);
 const ALARMS_EVERY: Duration = Duration::from_secs(300);
+
+/// What of the time between two ticks a slow member may take of one.
+const PATIENCE: f64 = 0.75;
 
 /// What one tick found.
 #[derive(Debug)]
@@ -57,6 +60,7 @@ pub struct ClusterWatch {
     lists: Lists,
     face: Face,
     scrapes: Scrapes,
+    owed: Owed,
 }
 
 /// When each part is next to be asked, ms since the epoch.
@@ -68,6 +72,7 @@ struct Schedule {
     alarms_ms: i64,
     /// When `/metrics` was asked last, whatever for.
     looked_ms: i64,
+    patience: Option<Duration>,
 }
 
 /// What to ask, and what becomes of a scrape.
@@ -78,6 +83,9 @@ struct Due {
     /// Scrapes that the plan has had since the last: more than one where some were missed.
     scrapes: u64,
 }
+
+/// Members whose scrape was due and has not come yet, with how many scrapes are to be counted as due when it does.
+type Owed = BTreeMap<Instance, u64>;
 
 /// Of each member how many scrapes were due while it answered, and how many of them were good.
 type Scrapes = BTreeMap<Instance, (u64, u64)>;
@@ -92,6 +100,7 @@ impl ClusterWatch {
             members_ms: never,
             alarms_ms: never,
             looked_ms: never,
+            patience: None,
         };
         Self {
             name,
@@ -101,11 +110,18 @@ impl ClusterWatch {
             lists: Lists::new(),
             face: Face::new(),
             scrapes: Scrapes::new(),
+            owed: Owed::new(),
         }
     }
 
     pub fn name(&self) -> &ClusterName {
         &self.name
+    }
+
+    /// From now on a tick ends before the next one is due, however slow a member is; what it says late is heard in a
+    /// later tick.
+    pub(super) fn keep_pace(&mut self) {
+        self.schedule.patience = Some(self.period().mul_f64(PATIENCE));
     }
 
     /// How often it is to be ticked.
@@ -135,14 +151,17 @@ impl ClusterWatch {
                 Vec::new()
             }
         };
-        if look {
-            reading.members.iter_mut().for_each(|member| member.scrape = None);
-        }
         let scraped = parts.scrape && !look;
-        if scraped {
-            self.count_scrapes(&reading, scrapes);
+        if !scraped {
+            let owed = |member: &MemberReading| self.owed.contains_key(&member.instance);
+            let looked_at = reading.members.iter_mut().filter(|member| !owed(member));
+            looked_at.for_each(|member| member.scrape = None);
         }
-        if scraped || !events.is_empty() {
+        let late = !scraped && reading.members.iter().any(|member| member.scrape.is_some());
+        if scraped || late {
+            self.count_scrapes(&reading, scrapes, late);
+        }
+        if scraped || late || !events.is_empty() {
             let kind = if scraped { SampleKind::Derived } else { SampleKind::Between };
             keep(&reading, kind, &self.scrapes, &mut self.lists, head, buffer);
         }
@@ -160,13 +179,27 @@ impl ClusterWatch {
 impl ClusterWatch {
     /// A member that does not answer owes no scrape; one that answers and gives none, or that the monitor was too late
     /// for, does.
-    fn count_scrapes(&mut self, reading: &Reading, due: u64) {
+    fn count_scrapes(&mut self, reading: &Reading, due: u64, late: bool) {
         for member in &reading.members {
-            let Some(scrape) = member.scrape.as_ref().filter(|_| member.reachable()) else { continue };
-            let (known, good) = self.scrapes.entry(member.instance.clone()).or_default();
-            // What was missed since the last of them; nothing was due before the first.
-            *known += if *known == 0 { 1 } else { due };
-            *good += u64::from(scrape.ok);
+            let due = if late { 0 } else { due };
+            let Some(scrape) = &member.scrape else {
+                // Counted when it comes; of a member without metrics none ever does.
+                if !late {
+                    *self.owed.entry(member.instance.clone()).or_default() += due;
+                }
+                continue;
+            };
+            let due = due + self.owed.remove(&member.instance).unwrap_or(0);
+            // One that was given up may come all the same.
+            if !scrape.ok {
+                self.owed.insert(member.instance.clone(), 0);
+            }
+            if member.reachable() {
+                let (known, good) = self.scrapes.entry(member.instance.clone()).or_default();
+                // What was missed since the last of them; nothing was due before the first.
+                *known += if *known == 0 { due.min(1) } else { due };
+                *good += u64::from(scrape.ok);
+            }
         }
     }
 }
@@ -176,7 +209,7 @@ impl ClusterWatch {
 type Face = Vec<(Instance, Role, bool, bool)>;
 
 fn face_of(reading: &Reading) -> Face {
-    let member = |member: &crate::model::MemberReading| {
+    let member = |member: &MemberReading| {
         let has_status = member.status.is_some();
         (member.instance.clone(), member.role(), member.reachable(), has_status)
     };
@@ -213,6 +246,7 @@ impl Schedule {
             self.looked_ms = now_ms;
         }
         let parts = Parts {
+            patience: self.patience,
             status: true,
             quorum_read,
             scrape: scrape || look,
@@ -310,6 +344,7 @@ mod tests {
             members_ms: never,
             alarms_ms: never,
             looked_ms: never,
+            patience: None,
         };
         let ticks = (0..until_ms).step_by(usize::try_from(status_ms).expect("small"));
         let ticks =
@@ -361,6 +396,7 @@ mod tests {
             members_ms: 0,
             alarms_ms: 0,
             looked_ms: 0,
+            patience: None,
         };
         assert!(schedule.due(3_600_000, true).parts.scrape);
         assert!(!schedule.due(3_602_000, true).parts.scrape);

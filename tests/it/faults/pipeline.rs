@@ -108,7 +108,7 @@ impl Pipeline {
         let services = Arc::new(services.expect("the store opens"));
         let context = context(&services);
         let mut setup = context.watch_setup(context.config().groups.clone()).expect("a setup");
-        setup.sources = vec![(CLUSTER.parse().expect("a name"), source)];
+        setup.targets = vec![(CLUSTER.parse().expect("a name"), source).into()];
         let watch = Watch::start(setup, context.now_ms()).await;
         let clock = services.clock.clone();
         let watching = watch.run(move || clock.now_ms(), stop.clone(), || {});
