@@ -92,16 +92,7 @@ type Scrapes = BTreeMap<Instance, (u64, u64)>;
 
 impl ClusterWatch {
     pub fn new(name: ClusterName, source: Box<dyn ReadingSource>, config: &WatchConfig) -> Self {
-        let never = i64::MIN / 2;
-        let schedule = Schedule {
-            intervals: config.clone(),
-            quorum_ms: never,
-            scrape_ms: never,
-            members_ms: never,
-            alarms_ms: never,
-            looked_ms: never,
-            patience: None,
-        };
+        let schedule = Schedule::new(config.clone());
         Self {
             name,
             source,
@@ -217,6 +208,20 @@ fn face_of(reading: &Reading) -> Face {
 }
 
 impl Schedule {
+    /// Everything is due.
+    fn new(intervals: WatchConfig) -> Self {
+        let never = i64::MIN / 2;
+        Self {
+            intervals,
+            quorum_ms: never,
+            scrape_ms: never,
+            members_ms: never,
+            alarms_ms: never,
+            looked_ms: never,
+            patience: None,
+        }
+    }
+
     /// The tick nearest to the planned instant asks, and the plan does not move with it. Counting from the
     /// last tick instead would add every tick's delay to the interval, and skip a whole status interval when a
     /// tick comes a millisecond early.
@@ -224,6 +229,9 @@ impl Schedule {
         let half_tick_ms = ms(self.intervals.status_interval.0) / 2;
         let scrape_ms = ms(self.intervals.scrape_interval.0).max(1);
         let missed = now_ms.saturating_sub(self.scrape_ms).max(0) / scrape_ms;
+        let members_every = if speaks { MEMBERS_EVERY } else { MEMBERS_EVERY_STANDING_BY };
+        // What it planned while it stood by is too late for one that speaks.
+        self.members_ms = self.members_ms.min(now_ms + ms(members_every));
         let is_due = |next_ms: &mut i64, every: Duration| {
             let every_ms = ms(every);
             let due = now_ms + half_tick_ms.min(every_ms / 2) >= *next_ms;
@@ -250,10 +258,7 @@ impl Schedule {
             status: true,
             quorum_read,
             scrape: scrape || look,
-            member_list: is_due(
-                &mut self.members_ms,
-                if speaks { MEMBERS_EVERY } else { MEMBERS_EVERY_STANDING_BY },
-            ),
+            member_list: is_due(&mut self.members_ms, members_every),
             alarms: is_due(&mut self.alarms_ms, ALARMS_EVERY),
         };
         let scrapes = if scrape { 1 + u64::try_from(missed).unwrap_or(0) } else { 0 };
@@ -336,16 +341,7 @@ mod tests {
             status_interval: ConfigDuration(Duration::from_millis(status_ms)),
             ..WatchConfig::default()
         };
-        let never = i64::MIN / 2;
-        let mut schedule = Schedule {
-            intervals: config,
-            quorum_ms: never,
-            scrape_ms: never,
-            members_ms: never,
-            alarms_ms: never,
-            looked_ms: never,
-            patience: None,
-        };
+        let mut schedule = Schedule::new(config);
         let ticks = (0..until_ms).step_by(usize::try_from(status_ms).expect("small"));
         let ticks =
             ticks.zip(jitter_ms.iter().cycle()).map(|(tick_ms, late_ms)| 1_000_000 + tick_ms + late_ms);
@@ -372,6 +368,14 @@ mod tests {
     }
 
     #[test]
+    fn one_that_begins_to_speak_asks_for_the_members_soon() {
+        let mut schedule = Schedule::new(WatchConfig::default());
+        let mut asks = |now_ms: i64| schedule.due(now_ms, now_ms >= 4_000).parts.member_list;
+        let asked: Vec<i64> = (0..30_000).step_by(2_000).filter(|now_ms| asks(*now_ms)).collect();
+        assert_eq!(asked, [0, 12_000, 20_000, 28_000]);
+    }
+
+    #[test]
     fn counters_are_looked_at_for_events_between_scrapes_that_are_far_apart() {
         for jitter_ms in [&[0][..], &[0, 300, -300]] {
             let looks = scrapes(2_000, jitter_ms, 150_000, true);
@@ -389,15 +393,7 @@ mod tests {
         let mut ticks = scrapes(2_000, &[0], 20_000, false);
         assert_eq!(ticks.pop(), Some(1_014_000));
         assert_eq!(ticks, [1_000_000]);
-        let mut schedule = Schedule {
-            intervals: WatchConfig::default(),
-            quorum_ms: 0,
-            scrape_ms: 0,
-            members_ms: 0,
-            alarms_ms: 0,
-            looked_ms: 0,
-            patience: None,
-        };
+        let mut schedule = Schedule::new(WatchConfig::default());
         assert!(schedule.due(3_600_000, true).parts.scrape);
         assert!(!schedule.due(3_602_000, true).parts.scrape);
         // The plan was for every 15 s: what a sleep of 45 s left out is counted as due.

@@ -64,8 +64,8 @@ impl Stage {
             }
         }
         let quota_bytes = of.quota.map_or(0, |quota| quota.0);
-        let (named, tracers, joined, has_auth) = (None, Vec::new(), None, of.auth);
-        let stage = Self { cluster, named, metrics, tracers, joined, has_auth, quota_bytes };
+        let (named, tracers, joined, has_auth) = (None, Vec::new(), None, false);
+        let mut stage = Self { cluster, named, metrics, tracers, joined, has_auth, quota_bytes };
         let mut client = stage.client().await;
         client.put(PLANTED, PLANTED, None).await.expect("put");
         if of.auth {
@@ -75,6 +75,7 @@ impl Stage {
                 client.user_grant_role(user, "root").await.expect("grant");
             }
             client.auth_enable().await.expect("auth on");
+            stage.has_auth = true;
         }
         stage
     }
