@@ -10,9 +10,11 @@ mod cluster;
 mod document;
 mod effective;
 mod environment;
+mod recipe;
 mod rules;
 mod secrets;
 mod sections;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,9 +28,12 @@ pub use rules::RulesConfig;
 pub use secrets::{SecretError, resolve};
 pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig};
 
+use self::recipe::Recipe;
 use crate::alert::{Routes, StormConfig};
 use crate::deliver::{AckSource, Channel, DeadMan, StandingSilences};
 use crate::discover::data_dir::{Places, sharing_disk};
+use crate::discover::source::Source;
+use crate::etcd::ClusterConfig;
 use crate::inspect::InspectConfig;
 use crate::model::Labels;
 use crate::probe::ScrapeConfig;
@@ -45,7 +50,10 @@ use crate::watch::WatchConfig;
 #[derive(Clone)]
 pub struct Config {
     pub store: StoreConfig,
+    /// Those of the file and the command line, then those that were found.
     pub clusters: Vec<ClusterSetup>,
+    /// Where clusters are looked for.
+    pub sources: Vec<Arc<Source>>,
     pub scrape: ScrapeConfig,
     pub watch: WatchConfig,
     pub inspect: InspectConfig,
@@ -76,6 +84,7 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// What the files say, to compare with.
     pub effective: Effective,
+    recipe: Arc<Recipe>,
 }
 
 /// What the command line says; it wins over file and environment.
@@ -85,6 +94,8 @@ pub struct Overrides {
     pub log: Option<String>,
     /// Watched beside those of the file.
     pub cluster: Option<ClusterSetup>,
+    /// What sources found.
+    pub found: Vec<ClusterConfig>,
     /// The command works without any cluster.
     pub clusters_optional: bool,
     /// The names that `[jobs.<name>]` may have; `None` takes any.
@@ -113,21 +124,20 @@ impl Config {
         overrides: Overrides,
     ) -> Result<Self, ConfigErrors> {
         let (source, text) = read(path)?;
-        let mut document = Document::parse(&source, &text);
-        // What a broken file seems to lack may be there once it is mended.
-        if !document.errors.is_empty() {
-            return Err(ConfigErrors(document.errors));
-        }
-        for (variable, key, value) in environment::overrides(environment) {
-            document.set(variable, &key, value);
-        }
-        document.files.extend(path.map(Path::to_owned));
-        let mut config = check::from_document(&mut document, path, environment, overrides);
-        config.files = std::mem::take(&mut document.files);
-        // The file's own text is in it key by key.
-        config.effective =
-            Effective::of(&text, config.files.get(usize::from(path.is_some())..).unwrap_or_default());
-        if document.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(document.errors)) }
+        let path = path.map(Path::to_owned);
+        let recipe = Arc::new(Recipe { path, source, text, environment: environment.clone(), overrides });
+        let config = recipe.make(recipe.overrides.found.clone())?;
+        Ok(Self { recipe, ..config })
+    }
+
+    /// The same with these found clusters instead of those it has: what rules, objectives and windows say of clusters is
+    /// worked out anew.
+    ///
+    /// # Errors
+    /// When something that speaks of one of the new clusters is wrong.
+    pub fn with_found(&self, found: Vec<ClusterConfig>) -> Result<Self, ConfigErrors> {
+        let Self { clusters, rules, slos, groups, silences, warnings, .. } = self.recipe.make(found)?;
+        Ok(Self { clusters, rules, slos, groups, silences, warnings, ..self.clone() })
     }
 
     /// What is unwise on this machine: a store on the disk whose fsyncs a local etcd waits for.

@@ -6,7 +6,7 @@ use crate::etcd::{self, ClusterConfig, EtcdError, Login};
 use crate::probe::{Prober, ScrapeConfig, SeriesPool};
 
 /// How a cluster is reached, with its secret.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ClusterSetup {
     pub config: ClusterConfig,
     pub login: Option<Login>,

@@ -12,7 +12,7 @@ use crate::model::unit::ConfigDuration;
 use crate::model::{ClusterName, Instance, SecretRef};
 
 /// One etcd cluster to watch.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ClusterConfig {
     pub name: ClusterName,
@@ -105,6 +105,13 @@ impl Default for TimeoutConfig {
 pub struct Login {
     pub user: String,
     pub password: SecretString,
+}
+
+impl PartialEq for Login {
+    fn eq(&self, other: &Self) -> bool {
+        use secrecy::ExposeSecret;
+        self.user == other.user && self.password.expose_secret() == other.password.expose_secret()
+    }
 }
 
 impl ClusterConfig {
