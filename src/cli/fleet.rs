@@ -14,7 +14,7 @@ pub(super) use gather::{Member, gather, parse_range};
 use order::Column;
 
 use super::progress::Progress;
-use super::{Global, Stop, open_to_read, output};
+use super::{Global, Stop, open_with_found, output};
 use crate::alert::parse_matcher;
 use crate::compare::{Deviation, Measure, Norm, deviations, fleet_measures, tag_keys};
 use crate::config::Overrides;
@@ -63,8 +63,7 @@ struct Table {
 
 impl Fleet {
     pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
-        let config = global.load(Overrides::store_only())?;
-        let store = open_to_read(&config).await?;
+        let (config, store) = open_with_found(global.load(Overrides::store_only())?).await?;
         let now_ms = Clock::System.now_ms();
         let mut subjects = super::status::subjects(&config, &store, now_ms).await?;
         let keys: Vec<String> =

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Global, Stop, open_to_read, output};
+use super::{Global, Stop, open_with_found, output};
 use crate::config::{Config, Overrides};
 use crate::inspect::Inspection;
 use crate::inspect::said::{of_certificates, of_hash, of_lists};
@@ -34,8 +34,7 @@ pub struct Status {
 
 impl Status {
     pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
-        let config = global.load(Overrides::store_only())?;
-        let store = open_to_read(&config).await?;
+        let (config, store) = open_with_found(global.load(Overrides::store_only())?).await?;
         let now_ms = Clock::System.now_ms();
         let subjects = subjects(&config, &store, now_ms).await?;
         let survey = config.survey(&store, &subjects);
