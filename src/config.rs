@@ -188,8 +188,15 @@ impl Config {
         }
     }
 
-    /// How often readings are stored, ms.
+    /// How often readings of every cluster are stored, ms: as often as those of the slowest.
     pub fn expected_interval_ms(&self) -> i64 {
+        let fleet = self.watch.scrape_interval.0;
+        let slowest = self.clusters.iter().map(|setup| setup.watch(&self.watch).scrape_interval.0).max();
+        i64::try_from(slowest.unwrap_or(fleet).as_millis()).unwrap_or(15_000)
+    }
+
+    /// How often rules without an interval of their own are evaluated, ms.
+    pub fn rule_interval_ms(&self) -> i64 {
         i64::try_from(self.watch.scrape_interval.0.as_millis()).unwrap_or(15_000)
     }
 }

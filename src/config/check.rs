@@ -13,6 +13,7 @@ use crate::deliver::{Channel, ChannelConfig, DeadMan, DeadManConfig};
 use crate::etcd::{AuthConfig, ClusterConfig, EtcdError, Login};
 use crate::model::unit::format_duration;
 use crate::model::{ClusterName, CronSchedule};
+use crate::watch::WatchConfig;
 
 const SECTIONS: [&str; 15] = [
     "store", "cluster", "discover", "scrape", "watch", "inspect", "rules", "slo", "alert", "channel",
@@ -28,15 +29,16 @@ pub(super) fn from_document(
     let mut warnings = Vec::new();
     let store_only = overrides.store_only;
     let jobs = jobs(document, overrides.known_jobs.as_deref());
+    let watch: WatchConfig = document.section("watch");
     let sources = sources::sources(document, path, environment, store_only);
     let mut clusters = if store_only {
         named_clusters(document)
     } else {
         let optional = overrides.clusters_optional || !sources.is_empty();
-        clusters(document, environment, overrides.cluster, optional)
+        clusters(document, environment, overrides.cluster, &watch, optional)
     };
     let names: BTreeSet<ClusterName> = clusters.iter().map(|setup| setup.config.name.clone()).collect();
-    clusters.extend(sources::found(overrides.found, &names, environment, store_only, &mut warnings));
+    clusters.extend(sources::found(overrides.found, &names, environment, &watch, store_only, &mut warnings));
     // What names a cluster that is not there may mean one that comes.
     let mut absent = (!sources.is_empty()).then(Vec::new);
     let (names, channels, holds) = channels(document, environment, store_only);
@@ -53,7 +55,7 @@ pub(super) fn from_document(
         clusters,
         sources,
         scrape: document.section("scrape"),
-        watch: document.section("watch"),
+        watch,
         inspect: document.section("inspect"),
         groups: rules.groups(),
         external_labels,
@@ -117,6 +119,7 @@ fn clusters(
     document: &mut Document<'_>,
     environment: &Environment,
     command_line: Option<ClusterSetup>,
+    watch: &WatchConfig,
     optional: bool,
 ) -> Vec<ClusterSetup> {
     let mut seen: BTreeMap<ClusterName, Option<usize>> = BTreeMap::new();
@@ -140,6 +143,9 @@ fn clusters(
         }
         let Ok([login, backup_login]) = <[_; 2]>::try_from(logins) else { continue };
         let setup = ClusterSetup { config, login, backup_login };
+        for (part, message) in setup.own_problems(watch) {
+            document.error_at(line, &format!("{key}: {part}"), message);
+        }
         for (part, message) in setup.file_problems() {
             document.error_at(line, &format!("{key}: {part}"), message);
         }

@@ -10,6 +10,7 @@ use crate::discover::source::{Source, SourceConfig};
 use crate::etcd::ClusterConfig;
 use crate::model::ClusterName;
 use crate::probe::ScrapeConfig;
+use crate::watch::WatchConfig;
 
 /// The sources. Where `store_only` nothing is asked of them, so their secrets are not needed.
 pub(super) fn sources(
@@ -62,6 +63,7 @@ pub(super) fn found(
     found: Vec<ClusterConfig>,
     configured: &BTreeSet<ClusterName>,
     environment: &Environment,
+    watch: &WatchConfig,
     store_only: bool,
     warnings: &mut Vec<String>,
 ) -> Vec<ClusterSetup> {
@@ -79,7 +81,7 @@ pub(super) fn found(
             setups.push(ClusterSetup { config, login: None, backup_login: None });
             continue;
         }
-        match usable(config, environment) {
+        match usable(config, environment, watch) {
             Ok(setup) => setups.push(setup),
             Err(problem) => {
                 warnings.push(format!("the cluster {name} that was found is left out: {problem}"))
@@ -89,11 +91,16 @@ pub(super) fn found(
     setups
 }
 
-fn usable(config: ClusterConfig, environment: &Environment) -> Result<ClusterSetup, String> {
+fn usable(
+    config: ClusterConfig,
+    environment: &Environment,
+    watch: &WatchConfig,
+) -> Result<ClusterSetup, String> {
     let own = login(config.auth.as_ref(), environment)?;
     let backup_login = login(config.backup_auth.as_ref(), environment)?;
     let setup = ClusterSetup { config, login: own, backup_login };
-    if let Some((key, message)) = setup.file_problems().into_iter().next() {
+    let of_files = setup.file_problems().into_iter().map(|(key, message)| (key.to_owned(), message));
+    if let Some((key, message)) = setup.own_problems(watch).into_iter().chain(of_files).next() {
         return Err(format!("{key}: {message}"));
     }
     setup.prober(&ScrapeConfig::default(), &Arc::default()).map_err(|error| error.to_string())?;

@@ -21,7 +21,10 @@ pub use self::file::Files;
 pub use self::kubernetes::{Kubernetes, Objects};
 pub use self::prefix::EtcdPrefix;
 pub use self::static_pods::StaticPods;
-use crate::etcd::{AuthConfig, ClusterConfig, EtcdError, Login, Member, TimeoutConfig, TlsConfig};
+use crate::etcd::{
+    AuthConfig, ClusterConfig, EtcdError, Login, Member, ScrapeOverrides, TimeoutConfig, TlsConfig,
+    WatchOverrides,
+};
 use crate::model::ClusterName;
 use crate::model::unit::ConfigDuration;
 
@@ -70,6 +73,10 @@ pub struct SourceConfig {
     pub timeouts: TimeoutConfig,
     #[serde(default = "two")]
     pub max_requests_per_second: f64,
+    #[serde(default)]
+    pub watch: WatchOverrides,
+    #[serde(default)]
+    pub scrape: ScrapeOverrides,
 }
 
 fn every() -> ConfigDuration {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::EtcdError;
+use super::{EtcdError, ScrapeOverrides, WatchOverrides};
 use crate::model::unit::ConfigDuration;
 use crate::model::{ClusterName, Instance, SecretRef};
 
@@ -45,6 +45,12 @@ pub struct ClusterConfig {
     /// The most requests per second sent to one member.
     #[serde(default = "two")]
     pub max_requests_per_second: f64,
+    /// How often this cluster is asked, where that is other than for the fleet.
+    #[serde(default)]
+    pub watch: WatchOverrides,
+    /// What is taken of its metrics, where that is other than for the fleet.
+    #[serde(default)]
+    pub scrape: ScrapeOverrides,
 }
 
 fn yes() -> bool {
@@ -129,6 +135,8 @@ impl ClusterConfig {
             discover_members: true,
             timeouts: TimeoutConfig::default(),
             max_requests_per_second: two(),
+            watch: WatchOverrides::default(),
+            scrape: ScrapeOverrides::default(),
         }
     }
 

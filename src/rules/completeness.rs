@@ -37,6 +37,11 @@ const FRESH_INTERVALS: i64 = 3;
 /// How far back members are looked for: one that was not heard of for longer is not counted.
 const KNOWN_INTERVALS: i64 = 20;
 
+/// The longest interval that a cluster may have of its own.
+const SLOWEST_MS: i64 = 60_000;
+/// Samples that tell a cluster's own interval: news may bring some between two of its instants.
+const LOOKED_AT: usize = 4;
+
 const MEMBER_UP: &str = "etcd_monitor_member_up";
 const SCRAPE_UP: &str = "up";
 
@@ -58,14 +63,22 @@ pub fn completeness(
     at_ms: i64,
     interval_ms: i64,
 ) -> Result<Completeness, SourceError> {
-    let fresh_from_ms = at_ms.saturating_sub(interval_ms.saturating_mul(FRESH_INTERVALS));
     let mut found = Completeness::default();
     for selection in selections(at_ms, interval_ms) {
         for series in source.select(&selection)? {
-            found.add(&series, fresh_from_ms);
+            // A cluster may have an interval of its own: what its samples keep is what may be expected of them.
+            let own_ms = spacing_ms(&series).clamp(interval_ms, interval_ms.max(SLOWEST_MS));
+            found.add(&series, at_ms.saturating_sub(own_ms.saturating_mul(FRESH_INTERVALS)));
         }
     }
     Ok(found)
+}
+
+/// The longest time between two of the last samples.
+fn spacing_ms(series: &Series) -> i64 {
+    let newest = series.ts_ms.len().saturating_sub(LOOKED_AT);
+    let newest = series.ts_ms.get(newest..).unwrap_or_default();
+    newest.iter().zip(newest.iter().skip(1)).map(|(a, b)| b - a).max().unwrap_or(0)
 }
 
 impl Completeness {

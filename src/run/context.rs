@@ -74,7 +74,7 @@ impl Services {
             external_labels: config.external_labels.clone(),
             external_url: config.report.public_url.clone().unwrap_or_default(),
         };
-        let judge = Judge::new(store.clone(), deliverer, config.expected_interval_ms(), options);
+        let judge = Judge::new(store.clone(), deliverer, config.rule_interval_ms(), options);
         let (judge, changed) = (Arc::new(judge), Notify::new());
         let (current, _) = watch::channel(Arc::new(config.clone()));
         let (discovered, pool) = Default::default();
@@ -233,7 +233,8 @@ impl Context {
     fn target(&self, cluster: &ClusterSetup) -> anyhow::Result<Target> {
         let prober = cluster.prober(&self.config.scrape, &self.services.pool)?;
         let source: Box<dyn ReadingSource> = Box::new(prober);
-        Ok(Target { name: cluster.config.name.clone(), source, config: None })
+        let config = Some(cluster.watch(&self.config.watch));
+        Ok(Target { name: cluster.config.name.clone(), source, config })
     }
 
     /// The clusters of this run, as a survey knows them.

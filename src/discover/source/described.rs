@@ -81,6 +81,7 @@ pub(super) fn cluster(source: &SourceConfig, described: Described) -> Result<Clu
     cluster.metrics_urls = if metrics_urls.is_empty() { source.metrics_urls.clone() } else { metrics_urls };
     cluster.timeouts = source.timeouts.clone();
     cluster.max_requests_per_second = source.max_requests_per_second;
+    (cluster.watch, cluster.scrape) = (source.watch.clone(), source.scrape.clone());
     cluster.check().map_err(|error| format!("{name}: {error}"))?;
     Ok(cluster)
 }
