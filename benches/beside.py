@@ -1,6 +1,6 @@
 """Runs the parts of benches/beside next to Prometheus and writes the table into docs/performance.md.
 
-Arguments: the `beside` program, an empty folder, seconds of ingest, the document.
+Arguments: the `beside` program, `etcd-monitor`, an empty folder, seconds of ingest, the document.
 """
 
 import datetime
@@ -15,8 +15,10 @@ import time
 import urllib.parse
 import urllib.request
 
-BESIDE, DIR, SECONDS, DOCUMENT = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3]), pathlib.Path(sys.argv[4])
+BESIDE, PROGRAM, DIR = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+SECONDS, DOCUMENT = int(sys.argv[4]), pathlib.Path(sys.argv[5])
 TARGETS, INTERVAL_S = 114, 15
+CLUSTERS, DEAD_CLUSTERS, MEMBERS, STATUS_S = 54, 10, 3, 2
 HISTORY_TARGETS, HISTORY_HOURS = 3, 2
 ROUNDS = 15
 START_S = 1_763_942_400
@@ -108,6 +110,58 @@ def ingest():
     for name in before:
         cpu = after[name][0] - before[name][0]
         result[name] = {"cpu": cpu / SECONDS, "rate": samples[name] / SECONDS, "per_cpu": samples[name] / cpu, "rss": after[name][1], "peak": after[name][2]}
+    return result
+
+
+def fleet():
+    """The daemon with the shipped rules and jobs over whole members of many clusters, ten of them dead, and Prometheus
+    scraping the same targets."""
+    port, own = free_port(), free_port()
+    member = lambda n: f"127.0.1.{n + 1}:{port}"
+    served = subprocess.Popen([BESIDE, "fleet", str(port), str(CLUSTERS), str(DEAD_CLUSTERS), str(INTERVAL_S * 1000)],
+                              stdout=subprocess.PIPE, text=True)
+    living = int(words(served.stdout.readline())["serving"])
+    folder = DIR / "fleet"
+    folder.mkdir()
+    config = [f"[store]\nurl = '{folder / 'store'}'\n"]
+    for cluster in range(CLUSTERS):
+        endpoints = [f"http://{member(cluster * MEMBERS + n)}" for n in range(MEMBERS)]
+        config.append(f"[[cluster]]\nname = 'c{cluster}'\nendpoints = {endpoints}\n")
+    (folder / "etcd-monitor.toml").write_text("".join(config))
+    targets = [member(n) for n in range(CLUSTERS * MEMBERS)]
+    (folder / "scrape.yml").write_text(json.dumps({
+        "global": {"scrape_interval": f"{INTERVAL_S}s", "scrape_timeout": "10s"},
+        "scrape_configs": [{"job_name": "etcd", "static_configs": [{"targets": targets}]}],
+    }))
+    theirs = prometheus(own, folder / "scrape.yml", folder / "prometheus")
+    log = open(folder / "daemon.log", "wb")
+    ours = subprocess.Popen([PROGRAM, "--config", str(folder / "etcd-monitor.toml"), "run"], stdout=log, stderr=log)
+
+    def counts():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/counts", timeout=30) as answer:
+            lines = [list(map(int, line.split())) for line in answer.read().decode().splitlines()]
+        return time.monotonic(), {place: status for place, status, _ in lines}
+
+    both = (("ours", ours), ("theirs", theirs))
+    try:
+        time.sleep(4 * INTERVAL_S)
+        (began, first), before = counts(), {name: usage(p.pid) for name, p in both}
+        time.sleep(SECONDS)
+        (ended, last), after = counts(), {name: usage(p.pid) for name, p in both}
+        up = ask(own, "query", query="sum(up)")["result"][0]["value"][1]
+        stop(ours)
+        store = ["query", "--store", str(folder / "store"), "--json"]
+        ask_ours = lambda expression: json.loads(subprocess.run([PROGRAM, *store, expression], check=True, stdout=subprocess.PIPE, text=True).stdout)
+        ratio = ask_ours("sum(max_over_time(etcd_monitor_scrapes_good_total[1m])) / sum(max_over_time(etcd_monitor_scrapes_due_total[1m]))")
+    finally:
+        for process in (ours, theirs, served):
+            stop(process)
+    asked = sorted((last[place] - first[place]) / ((ended - began) / STATUS_S) for place in last)
+    if int(float(up)) != living or len(asked) != living:
+        raise SystemExit(f"{living} members live, {up} answer Prometheus, {len(asked)} were asked by us")
+    result = {"living": living, "least": asked[0], "good": ratio}
+    for name in before:
+        result[name] = {"cpu": (after[name][0] - before[name][0]) / SECONDS, "rss": after[name][1], "peak": after[name][2]}
     return result
 
 
@@ -206,6 +260,7 @@ def row(what, ours, theirs, target, form):
 def main():
     load = os.getloadavg()[0]
     took = ingest()
+    many = fleet()
     recorded = history("recorded", HISTORY_TARGETS, HISTORY_HOURS, 0)
     busy = history("busy", HISTORY_TARGETS, HISTORY_HOURS, 0.5)
     every = [name for name, _ in QUERIES]
@@ -228,6 +283,9 @@ def main():
         row("Ingest, samples per CPU second", took["ours"]["per_cpu"], took["theirs"]["per_cpu"], "≥ 2×", per_core),
         row("Ingest, resident memory", took["ours"]["rss"], took["theirs"]["rss"], "≤ 0.25×", mib),
         row("Ingest, peak memory", took["ours"]["peak"], took["theirs"]["peak"], "", mib),
+        row(f"{CLUSTERS} clusters, {CLUSTERS * MEMBERS} members, {DEAD_CLUSTERS} clusters dead: CPU of one core", many["ours"]["cpu"], many["theirs"]["cpu"], "", percent),
+        row("The same, resident memory", many["ours"]["rss"], many["theirs"]["rss"], "", mib),
+        f"| The same, Status calls of the member asked least, of those due | {percent(many['least'])} | – | – | ≥ 98 % |",
         row("Bytes per sample, recorded cluster", recorded["ours"], recorded["theirs"], "≤ 1.0×", lambda v: f"{v:.3f}"),
         row("Bytes per sample, busy cluster", busy["ours"], busy["theirs"], "≤ 1.0×", lambda v: f"{v:.3f}"),
         *(row(f"Range query, {name}", ours, theirs, "≤ 1×", lambda v: f"{v * 1000:.1f} ms") for name, ours, theirs in timed),

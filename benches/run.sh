@@ -12,4 +12,4 @@ beside=$(cargo build --release --bench beside --message-format=json 2>/dev/null 
     sed -n 's/.*"name":"beside".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-python3 benches/beside.py "$beside" "$dir" "${BENCH_SECONDS:-90}" docs/performance.md
+python3 benches/beside.py "$beside" target/release/etcd-monitor "$dir" "${BENCH_SECONDS:-90}" docs/performance.md

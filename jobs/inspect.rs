@@ -6,11 +6,10 @@ use anyhow::Context as _;
 use futures::future::join_all;
 
 use crate::config::ClusterSetup;
-use crate::inspect::{Inspection, Inspector, changes};
+use crate::inspect::{Inspection, Inspector};
 use crate::model::{Labels, chain};
-use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When};
-use crate::store::key::SequenceKey;
-use crate::store::{events, samples, sequence};
+use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When, inspected};
+use crate::store::samples;
 
 /// The `inspect` job.
 pub const JOB: JobSpec = JobSpec {
@@ -28,9 +27,6 @@ pub const JOB: JobSpec = JobSpec {
 
 /// What one cluster may take; a member reads all of its data to hash it.
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(540);
-
-/// An inspection that found nothing new is written down again after this long, ms.
-const WRITTEN_EVERY_MS: i64 = 3_600_000;
 
 async fn run(context: Context) -> anyhow::Result<Summary> {
     let tasks = context.config().clusters.iter().map(|cluster| {
@@ -58,10 +54,8 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
 
 /// Inspects one cluster and writes down what is new.
 async fn inspect(context: Context, cluster: ClusterSetup) -> anyhow::Result<Inspection> {
-    let sequence = SequenceKey::inspection(cluster.config.name.as_str());
-    let last = sequence::latest::<Inspection>(context.store(), &sequence).await?;
-    let (number, last) = last.map_or((0, None), |(number, last)| (number, Some(last)));
-    let hash = last.as_ref().and_then(|last| last.hash.clone());
+    let last = inspected::last(&context, &cluster.config.name).await?;
+    let hash = last.inspection.as_ref().and_then(|last| last.hash.clone());
     let now_ms = context.now_ms();
     let due = Inspection::hash_is_due(hash.as_ref(), now_ms, context.config().inspect.hash_interval.0);
     let look = async {
@@ -71,19 +65,6 @@ async fn inspect(context: Context, cluster: ClusterSetup) -> anyhow::Result<Insp
     };
     let inspection =
         tokio::time::timeout(CLUSTER_TIMEOUT, look).await.context("the members are too slow")??;
-    let happened = last.as_ref().map(|last| changes(last, &inspection)).unwrap_or_default();
-    let writer = &context.services.writer;
-    // Before what they were found by is written down: a run that dies here is repeated, and finds them again.
-    if !happened.is_empty() {
-        events::write(context.store(), writer, now_ms, &happened).await?;
-        context.services.changed.notify_one();
-    }
-    let is_news = last.is_none_or(|last| {
-        now_ms - last.ts_ms >= WRITTEN_EVERY_MS || Inspection { ts_ms: now_ms, ..last } != inspection
-    });
-    if is_news {
-        // Another host that inspected meanwhile knows as much.
-        sequence::append(context.store(), &sequence, number + 1, &inspection, writer).await?;
-    }
+    inspected::note(&context, last, &inspection).await?;
     Ok(inspection)
 }

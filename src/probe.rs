@@ -12,6 +12,7 @@ mod degraded;
 pub mod derived;
 pub mod exposition;
 mod fetch;
+mod late;
 mod links;
 mod member;
 mod targets;
@@ -26,6 +27,8 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use crate::etcd::wire::MemberListResponse;
 use crate::etcd::{ClusterConfig, EtcdError, Login, Member};
 use crate::model::{Alarm, ClusterId, ClusterName, ErrorKind, MemberId, Reading, ReadingError};
+
+use late::Late;
 
 pub use changes::{Known, changes};
 pub use config::ScrapeConfig;
@@ -44,11 +47,20 @@ pub struct Parts {
     pub member_list: bool,
     /// The Alarm RPC now; without it, it is sent when Status.errors change and every 5 minutes.
     pub alarms: bool,
+    /// How long a slow member is waited for. What comes later is in a later reading: meanwhile its Status is as it was
+    /// last, until the call fails. Without it every answer is waited for until its own deadline.
+    pub patience: Option<Duration>,
 }
 
 impl Parts {
-    pub const ALL: Self =
-        Self { status: true, quorum_read: true, scrape: true, member_list: true, alarms: true };
+    pub const ALL: Self = Self {
+        status: true,
+        quorum_read: true,
+        scrape: true,
+        member_list: true,
+        alarms: true,
+        patience: None,
+    };
 }
 
 /// Where the readings of one cluster come from: from etcd, or from what was read before.
@@ -68,7 +80,8 @@ impl ReadingSource for Prober {
 pub struct Prober {
     cluster: ClusterName,
     limits: member::Limits,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    listing: Late<Option<ReadingError>>,
 }
 
 #[derive(Debug)]
@@ -123,7 +136,12 @@ impl Prober {
             alarms: alarms::Watch::default(),
             links: links::Links::default(),
         };
-        Ok(Self { cluster: config.name.clone(), limits, state: Mutex::new(state) })
+        Ok(Self {
+            cluster: config.name.clone(),
+            limits,
+            state: Arc::new(Mutex::new(state)),
+            listing: Late::default(),
+        })
     }
 
     /// One collection, started at `now_ms` (ms since the epoch). Never fails: what could not be read is an
@@ -132,7 +150,10 @@ impl Prober {
         let start = Instant::now();
         let mut errors = Vec::new();
         if parts.member_list || (parts.status && !self.state().listed) {
-            errors.extend(self.refresh_members().await);
+            // With old targets the reading goes on without it.
+            let patience = parts.patience.filter(|_| self.state().listed).map(|_| HEDGE);
+            let refreshed = refresh_members(Arc::clone(&self.state));
+            errors.extend(self.listing.within(patience, refreshed).await.flatten());
         }
         let targets: Vec<_> = self.state().targets.all().cloned().collect();
         let mut probed =
@@ -158,7 +179,7 @@ impl Prober {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     async fn alarms(
@@ -174,7 +195,14 @@ impl Prober {
                 reading.members.iter().any(|m| m.instance == t.instance && m.status.is_some())
             };
             if let Some(Ok(member)) = targets.iter().find(answering).map(|t| &t.member) {
-                match member.alarms().await {
+                let asked = member.alarms();
+                let answer = match parts.patience {
+                    None => asked.await,
+                    Some(patience) => tokio::time::timeout(patience, asked)
+                        .await
+                        .unwrap_or_else(|_| Err(EtcdError::timeout(member.url(), "alarms", patience))),
+                };
+                match answer {
                     Ok(answer) => self.state().alarms.confirmed(reading.ts_ms, &answer.alarms),
                     Err(e) => {
                         failure = Some(e.to_reading_error("alarms", "Maintenance.Alarm: any logged-in user"));
@@ -185,91 +213,94 @@ impl Prober {
         }
         (self.state().alarms.now(reading), failure)
     }
+}
 
-    /// Asks for the member list: the first time all endpoints (to learn who is behind each), later one,
-    /// and the next where it is slow.
-    async fn refresh_members(&self) -> Option<ReadingError> {
-        let (members, first): (Vec<Member>, bool) = {
-            let mut state = self.state();
-            let mut targets: Vec<_> = state.targets.all().collect();
-            targets.sort_by_key(|t| t.configured.unwrap_or(usize::MAX));
-            let mut members: Vec<Member> =
-                targets.into_iter().filter_map(|t| t.member.as_ref().ok()).cloned().collect();
-            let turn = state.list_turn.checked_rem(members.len()).unwrap_or(0);
-            if state.listed {
-                members.rotate_left(turn);
-                state.list_turn = turn + 1;
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Asks for the member list: the first time all endpoints (to learn who is behind each), later one,
+/// and the next where it is slow.
+async fn refresh_members(state: Arc<Mutex<State>>) -> Option<ReadingError> {
+    let (members, first): (Vec<Member>, bool) = {
+        let mut state = lock(&state);
+        let mut targets: Vec<_> = state.targets.all().collect();
+        targets.sort_by_key(|t| t.configured.unwrap_or(usize::MAX));
+        let mut members: Vec<Member> =
+            targets.into_iter().filter_map(|t| t.member.as_ref().ok()).cloned().collect();
+        let turn = state.list_turn.checked_rem(members.len()).unwrap_or(0);
+        if state.listed {
+            members.rotate_left(turn);
+            state.list_turn = turn + 1;
+        }
+        (members, !state.listed)
+    };
+    let mut asked: FuturesUnordered<_> = members
+        .iter()
+        .enumerate()
+        .map(|(n, member)| async move {
+            if !first && n > 0 {
+                tokio::time::sleep(HEDGE * u32::try_from(n).unwrap_or(u32::MAX)).await;
             }
-            (members, !state.listed)
-        };
-        let mut asked: FuturesUnordered<_> = members
-            .iter()
-            .enumerate()
-            .map(|(n, member)| async move {
-                if !first && n > 0 {
-                    tokio::time::sleep(HEDGE * u32::try_from(n).unwrap_or(u32::MAX)).await;
+            let answer = match member.member_list(true).await {
+                Ok(answer) => Ok((answer, true)),
+                // Without a quorum the member's own memory is better than nothing.
+                Err(e) if e.kind() == ErrorKind::Timeout => {
+                    member.member_list(false).await.map(|answer| (answer, false))
                 }
-                let answer = match member.member_list(true).await {
-                    Ok(answer) => Ok((answer, true)),
-                    // Without a quorum the member's own memory is better than nothing.
-                    Err(e) if e.kind() == ErrorKind::Timeout => {
-                        member.member_list(false).await.map(|answer| (answer, false))
-                    }
-                    Err(e) => Err(e),
-                };
-                (n, member, answer)
-            })
-            .collect();
-        let mut answers = Vec::new();
-        let mut failure = None;
-        // The first time, those that are slower than the fastest by much are not waited for.
-        let mut patience: Option<tokio::time::Instant> = None;
-        loop {
-            let next = match patience {
-                None => asked.next().await,
-                Some(until) => tokio::time::timeout_at(until, asked.next()).await.unwrap_or(None),
+                Err(e) => Err(e),
             };
-            match next {
-                None => break,
-                Some((n, member, Ok(answer))) => {
-                    answers.push((n, member.clone(), answer));
-                    if !first {
-                        break;
-                    }
-                    patience.get_or_insert_with(|| tokio::time::Instant::now() + HEDGE);
+            (n, member, answer)
+        })
+        .collect();
+    let mut answers = Vec::new();
+    let mut failure = None;
+    // The first time, those that are slower than the fastest by much are not waited for.
+    let mut patience: Option<tokio::time::Instant> = None;
+    loop {
+        let next = match patience {
+            None => asked.next().await,
+            Some(until) => tokio::time::timeout_at(until, asked.next()).await.unwrap_or(None),
+        };
+        match next {
+            None => break,
+            Some((n, member, Ok(answer))) => {
+                answers.push((n, member.clone(), answer));
+                if !first {
+                    break;
                 }
-                Some((_, _, Err(e))) => failure = Some(e),
+                patience.get_or_insert_with(|| tokio::time::Instant::now() + HEDGE);
             }
+            Some((_, _, Err(e))) => failure = Some(e),
         }
-        if answers.is_empty() {
-            return failure
-                .map(|e| e.to_reading_error("member-list", "Cluster.MemberList: any logged-in user"));
-        }
-        answers.sort_by_key(|(n, _, _)| *n);
-        self.take_lists(answers.into_iter().map(|(_, member, answer)| (member, answer)).collect());
-        None
     }
+    if answers.is_empty() {
+        return failure.map(|e| e.to_reading_error("member-list", "Cluster.MemberList: any logged-in user"));
+    }
+    answers.sort_by_key(|(n, _, _)| *n);
+    take_lists(&state, answers.into_iter().map(|(_, member, answer)| (member, answer)).collect());
+    None
+}
 
-    /// Only the list of the cluster that most answers belong to counts, and of these a confirmed one.
-    fn take_lists(&self, answers: Vec<(Member, (MemberListResponse, bool))>) {
-        let id_of = |list: &MemberListResponse| list.header.unwrap_or_default().cluster_id;
-        let Some(cluster) = most_common(answers.iter().map(|(_, (list, _))| id_of(list))) else { return };
-        let mut state = self.state();
-        let mut best: Option<(MemberListResponse, bool)> = None;
-        for (member, (list, confirmed)) in answers {
-            if id_of(&list) != cluster || list.members.is_empty() {
-                continue;
-            }
-            let id = list.header.unwrap_or_default().member_id;
-            state.targets.saw(member.instance(), MemberId(id));
-            if best.as_ref().is_none_or(|(_, was)| confirmed && !was) {
-                best = Some((list, confirmed));
-            }
+/// Only the list of the cluster that most answers belong to counts, and of these a confirmed one.
+fn take_lists(state: &Mutex<State>, answers: Vec<(Member, (MemberListResponse, bool))>) {
+    let id_of = |list: &MemberListResponse| list.header.unwrap_or_default().cluster_id;
+    let Some(cluster) = most_common(answers.iter().map(|(_, (list, _))| id_of(list))) else { return };
+    let mut state = lock(state);
+    let mut best: Option<(MemberListResponse, bool)> = None;
+    for (member, (list, confirmed)) in answers {
+        if id_of(&list) != cluster || list.members.is_empty() {
+            continue;
         }
-        if let Some((list, confirmed)) = best {
-            state.targets.update(&list.members, confirmed);
-            state.listed = true;
+        let id = list.header.unwrap_or_default().member_id;
+        state.targets.saw(member.instance(), MemberId(id));
+        if best.as_ref().is_none_or(|(_, was)| confirmed && !was) {
+            best = Some((list, confirmed));
         }
+    }
+    if let Some((list, confirmed)) = best {
+        state.targets.update(&list.members, confirmed);
+        state.listed = true;
     }
 }
 

@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod discovery;
 mod execute;
 pub mod exit_code;
+pub mod inspected;
 pub mod lambda;
 pub mod live;
 pub mod node_settings;

@@ -18,6 +18,8 @@ cargo="${CARGO:-cargo}"
 "$cargo" test --test it -- --nocapture simulation failing_receivers sigkill
 # Hashes of healthy members under writes and compactions.
 "$cargo" test --test it -- --nocapture nobody_is_accused
+# Every recorded fault again, on real clusters.
+ETCD_MONITOR_FAULTS=live "$cargo" test --test it -- --nocapture faults_of_real_clusters
 # Sequences over a store that fails.
 "$cargo" test --test it -- any_interleaving
 # PromQL beside Prometheus, with queries that nobody has seen yet.

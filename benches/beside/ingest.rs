@@ -29,8 +29,14 @@ pub struct Plan {
 /// As the daemon with a store in a folder.
 const FLUSH_EVERY: Duration = Duration::from_secs(15);
 const MEMBERS_PER_CLUSTER: usize = 3;
-const SCRAPE: Parts =
-    Parts { status: false, quorum_read: false, scrape: true, member_list: false, alarms: false };
+const SCRAPE: Parts = Parts {
+    status: false,
+    quorum_read: false,
+    scrape: true,
+    member_list: false,
+    alarms: false,
+    patience: None,
+};
 
 pub fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();

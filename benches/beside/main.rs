@@ -13,6 +13,7 @@
 )]
 
 mod events;
+mod fleet;
 mod history;
 mod ingest;
 mod members;
@@ -23,6 +24,7 @@ use std::path::Path;
 
 const USAGE: &str = "usage (see benches/run.sh):
   replay  PORT TARGETS INTERVAL_MS            serve 127.0.1.1.. on PORT until killed
+  fleet   PORT CLUSTERS DEAD INTERVAL_MS      serve whole members of so many clusters until killed
   ingest  PORT TARGETS INTERVAL_MS WARM_S SECONDS DIR  scrape them into a store
   write   DIR TARGETS HOURS MOVING [METRIC…]  the same history as store and as OpenMetrics text
   query   DIR START_S END_S STEP_S ROUNDS EXPRESSION
@@ -36,6 +38,10 @@ fn main() {
     match words.as_slice() {
         ["replay", port, targets, interval] => {
             replay::serve(port.parse().unwrap(), targets.parse().unwrap(), number(interval));
+        }
+        ["fleet", port, clusters, dead, interval] => {
+            let [clusters, dead] = [clusters, dead].map(|text| text.parse().unwrap());
+            fleet::serve(port.parse().unwrap(), clusters, dead, number(interval));
         }
         ["ingest", port, targets, interval, warm, seconds, dir] => {
             let plan = ingest::Plan {

@@ -33,7 +33,8 @@ impl Text {
     }
 }
 
-struct Target {
+/// A member that moves with the time.
+pub struct Target {
     member: Mutex<(Member, i64, Text)>,
     began: Instant,
     interval_ms: i64,
@@ -47,9 +48,7 @@ pub fn address(n: usize, port: u16) -> SocketAddr {
 pub fn serve(port: u16, targets: usize, interval_ms: i64) {
     crate::block_on(async {
         for n in 0..targets {
-            let member = Member::new(n, 0.0);
-            let text = Text::of(&member);
-            let target = Target { member: Mutex::new((member, 0, text)), began: Instant::now(), interval_ms };
+            let target = Target::new(n, interval_ms);
             let app = Router::new().route("/metrics", get(metrics)).with_state(Arc::new(target));
             let listener = tokio::net::TcpListener::bind(address(n, port)).await.unwrap();
             tokio::spawn(axum::serve(listener, app).into_future());
@@ -60,22 +59,34 @@ pub fn serve(port: u16, targets: usize, interval_ms: i64) {
 }
 
 async fn metrics(State(target): State<Arc<Target>>, headers: HeaderMap) -> Response<Body> {
-    let due = i64::try_from(target.began.elapsed().as_millis()).unwrap() / target.interval_ms;
-    let mut at = target.member.lock().unwrap();
-    let (member, step, text) = &mut *at;
-    if *step < due {
-        while *step < due {
-            member.step();
-            *step += 1;
-        }
-        *text = Text::of(member);
+    target.answer(&headers)
+}
+
+impl Target {
+    pub fn new(n: usize, interval_ms: i64) -> Self {
+        let member = Member::new(n, 0.0);
+        let text = Text::of(&member);
+        Self { member: Mutex::new((member, 0, text)), began: Instant::now(), interval_ms }
     }
-    let asked =
-        headers.get("accept-encoding").is_some_and(|accepted| accepted.to_str().unwrap().contains("gzip"));
-    let answer = Response::builder().header("content-type", "text/plain; version=0.0.4; charset=utf-8");
-    if asked {
-        answer.header("content-encoding", "gzip").body(Body::from(text.gzip.clone())).unwrap()
-    } else {
-        answer.body(Body::from(text.plain.clone())).unwrap()
+
+    pub fn answer(&self, headers: &HeaderMap) -> Response<Body> {
+        let due = i64::try_from(self.began.elapsed().as_millis()).unwrap() / self.interval_ms;
+        let mut at = self.member.lock().unwrap();
+        let (member, step, text) = &mut *at;
+        if *step < due {
+            while *step < due {
+                member.step();
+                *step += 1;
+            }
+            *text = Text::of(member);
+        }
+        let gzip = |accepted: &axum::http::HeaderValue| accepted.to_str().unwrap().contains("gzip");
+        let asked = headers.get("accept-encoding").is_some_and(gzip);
+        let answer = Response::builder().header("content-type", "text/plain; version=0.0.4; charset=utf-8");
+        if asked {
+            answer.header("content-encoding", "gzip").body(Body::from(text.gzip.clone())).unwrap()
+        } else {
+            answer.body(Body::from(text.plain.clone())).unwrap()
+        }
     }
 }

@@ -88,3 +88,50 @@ impl ClusterSetup {
         problems.map(said).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setup(toml: &str) -> ClusterSetup {
+        let text = format!("name = 'a'\nendpoints = ['http://h:1']\n{toml}");
+        ClusterSetup { config: toml::from_str(&text).expect("a cluster"), login: None, backup_login: None }
+    }
+
+    #[test]
+    fn own_intervals_are_kept_within_the_budget_of_requests() {
+        let fleet = WatchConfig::default();
+        for (toml, key, said) in [
+            ("", None, ""),
+            ("[watch]\nscrape-interval = '1m'", None, ""),
+            ("[watch]\nstatus-interval = '1s'\nquorum-interval = '5s'", None, ""),
+            (
+                "[watch]\nquorum-interval = '1s'",
+                Some("watch"),
+                "make 2.8 requests per second and member, and max-requests-per-second is 2",
+            ),
+            ("max-requests-per-second = 3.0\n[watch]\nquorum-interval = '1s'", None, ""),
+            (
+                "max-requests-per-second = 0.5\n[watch]\nstatus-interval = '2s'",
+                Some("watch"),
+                "make 1.0 requests",
+            ),
+            ("[watch]\nscrape-interval = '2m'", Some("watch.scrape-interval"), "at most 1m"),
+            (
+                "max-requests-per-second = 9.0\n[watch]\nstatus-interval = '500ms'",
+                Some("watch.status-interval"),
+                "at least 1s",
+            ),
+            ("[scrape]\ndrop = ['(']", Some("scrape.drop"), "regex"),
+        ] {
+            let problems = setup(toml).own_problems(&fleet);
+            assert_eq!(problems.first().map(|(key, _)| key.as_str()), key, "{toml}: {problems:?}");
+            assert!(problems.iter().all(|(_, message)| message.contains(said)), "{toml}: {problems:?}");
+        }
+        let own = setup("[watch]\nscrape-interval = '30s'\n[scrape]\nmax-series-per-member = 7");
+        assert_eq!(own.watch(&fleet).scrape_interval.0, Duration::from_secs(30));
+        assert_eq!(own.watch(&fleet).status_interval, fleet.status_interval);
+        let scrape = own.scrape(&ScrapeConfig::default());
+        assert_eq!((scrape.max_series_per_member, scrape.max_body), (7, ScrapeConfig::default().max_body));
+    }
+}

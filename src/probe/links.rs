@@ -58,7 +58,7 @@ impl Links {
         }
         for member in &reading.members {
             let Some(scrape) = member.scrape.as_ref().filter(|scrape| scrape.ok) else { continue };
-            let now = Counted::of(&scrape.samples, reading.ts_ms, reading.leader().map(|(leader, _)| leader));
+            let now = Counted::of(&scrape.samples, scrape.ts_ms, reading.leader().map(|(leader, _)| leader));
             let Some(before) = self.counted.get(&member.instance) else {
                 self.counted.insert(member.instance.clone(), now);
                 continue;

@@ -1,7 +1,8 @@
 //! One member's part of a reading.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Parts;
@@ -23,7 +24,14 @@ pub(super) struct Memory {
     pub(super) quota_bytes: Option<u64>,
     /// Status as built from `/metrics` last, while the RPC is denied.
     pub(super) from_metrics: Option<MemberStatus>,
+    /// The last answer to Status, until the next question fails.
+    answer: Option<StatusResponse>,
+    /// Whether the last scrape failed.
+    scrape_failed: bool,
 }
+
+/// A scrape, and what went wrong with it. `None` where there is nothing to scrape.
+pub(super) type Scraped = Option<(Scrape, Option<ReadingError>)>;
 
 /// Limits of a scrape, ready for use.
 #[derive(Debug, Clone)]
@@ -61,11 +69,18 @@ pub(super) async fn probe(target: &Target, now_ms: i64, parts: Parts, limits: &L
             return probed;
         }
     };
+    // Who has not said that it follows a leader is not waited for with reads.
+    let well = AtomicBool::new(!parts.status);
     let (status, linear, serial, scrape) = tokio::join!(
-        async { if parts.status { Some(member.status().await) } else { None } },
-        async { if parts.quorum_read { Some(read(member, false).await) } else { None } },
-        async { if parts.quorum_read { Some(read(member, true).await) } else { None } },
-        async { if parts.scrape { scrape(target, member, now_ms, limits).await } else { None } },
+        async {
+            if !parts.status {
+                return None;
+            }
+            Some(ask_status(target, member, parts.patience, &well).await)
+        },
+        async { if parts.quorum_read { Some(read_within(member, false, parts, &well).await) } else { None } },
+        async { if parts.quorum_read { Some(read_within(member, true, parts, &well).await) } else { None } },
+        scrape_within(target, member, now_ms, (parts, limits)),
     );
     let reading = &mut probed.reading;
     for (slot, outcome) in
@@ -131,7 +146,7 @@ fn take_status(probed: &mut Probed, target: &Target, status: StatusResponse) {
     probed.cluster_id = Some(ClusterId(header.cluster_id));
     probed.reading.member_id = Some(MemberId(header.member_id));
     probed.reading.is_learner = Some(status.is_learner);
-    let memory = target.memory.lock().unwrap_or_else(PoisonError::into_inner);
+    let memory = memory(target);
     let quota = u64::try_from(status.db_size_quota).ok().filter(|quota| *quota > 0);
     probed.reading.status = Some(MemberStatus {
         source: StatusSource::Rpc,
@@ -146,6 +161,88 @@ fn take_status(probed: &mut Probed, target: &Target, status: StatusResponse) {
         revision: Some(header.revision),
         errors: status.errors,
     });
+}
+
+/// Status, as it was last where the member takes its time. Without an answer to fall back on, or once the call has
+/// failed, it is an error. `well` is set when the member says now that it follows a leader.
+async fn ask_status(
+    target: &Target,
+    member: &Member,
+    patience: Option<Duration>,
+    well: &AtomicBool,
+) -> Result<StatusResponse, EtcdError> {
+    let asked = member.clone();
+    let answer = target.status.within(patience, async move { asked.status().await }).await;
+    let mut memory = memory(target);
+    match answer {
+        Some(answer) => {
+            memory.answer = answer.as_ref().ok().cloned();
+            well.store(matches!(&answer, Ok(status) if status.leader != 0), Ordering::Relaxed);
+            answer
+        }
+        None => {
+            let late = || EtcdError::timeout(member.url(), "status", patience.unwrap_or_default());
+            memory.answer.clone().ok_or_else(late)
+        }
+    }
+}
+
+fn memory(target: &Target) -> MutexGuard<'_, Memory> {
+    target.memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A read that is given up where there is no hope and patience is over.
+async fn read_within(
+    member: &Member,
+    serializable: bool,
+    parts: Parts,
+    well: &AtomicBool,
+) -> (ReadProbe, Option<ReadingError>) {
+    let mut read = std::pin::pin!(read(member, serializable));
+    let Some(patience) = parts.patience else { return read.await };
+    match tokio::time::timeout(patience, &mut read).await {
+        Ok(read) => read,
+        Err(_) if well.load(Ordering::Relaxed) => read.await,
+        Err(_) => {
+            let during = if serializable { "serializable-read" } else { "linearizable-read" };
+            let late = EtcdError::timeout(member.url(), during, patience);
+            (ReadProbe { ok: false, seconds: patience.as_secs_f64() }, Some(read_error(&late, during)))
+        }
+    }
+}
+
+/// The scrape that is due, or one that was due before and came late. One that has not come yet is not known, unless
+/// the last one failed: then this one is taken as failed, until it comes.
+async fn scrape_within(
+    target: &Target,
+    member: &Member,
+    now_ms: i64,
+    (parts, limits): (Parts, &Limits),
+) -> Scraped {
+    let began = Instant::now();
+    let scraped = if parts.scrape {
+        let (target_, member, limits) = (target.clone(), member.clone(), limits.clone());
+        let ask = async move { scrape(&target_, &member, now_ms, &limits).await };
+        target.scrape.within(parts.patience, ask).await
+    } else {
+        target.scrape.arrived().await
+    };
+    let mut memory = memory(target);
+    if let Some(scraped) = scraped {
+        memory.scrape_failed = scraped.as_ref().is_some_and(|(scrape, _)| !scrape.ok);
+        return scraped;
+    }
+    let url = target.metrics_url.as_ref().filter(|_| parts.scrape && memory.scrape_failed)?;
+    let seconds = began.elapsed().as_secs_f64();
+    let message = format!("metrics at {url}: no answer within {seconds:.1} s");
+    Some((no_scrape(now_ms, seconds), Some(error(ErrorKind::Timeout, "metrics", message))))
+}
+
+/// One that gave nothing.
+fn no_scrape(ts_ms: i64, duration_seconds: f64) -> Scrape {
+    let samples = Samples::default();
+    let (body_bytes, dropped_series, added_series) = (0, 0, 0);
+    Scrape { ts_ms, duration_seconds, ok: false, body_bytes, samples, dropped_series, added_series }
 }
 
 async fn read(member: &Member, serializable: bool) -> (ReadProbe, Option<ReadingError>) {
@@ -164,24 +261,11 @@ fn read_error(e: &EtcdError, during: &str) -> ReadingError {
     e.to_reading_error(during, "KV.Range on key health: a role with read access")
 }
 
-pub(super) async fn scrape(
-    target: &Target,
-    member: &Member,
-    now_ms: i64,
-    limits: &Limits,
-) -> Option<(Scrape, Option<ReadingError>)> {
+pub(super) async fn scrape(target: &Target, member: &Member, now_ms: i64, limits: &Limits) -> Scraped {
     let url = target.metrics_url.as_ref()?;
     let start = Instant::now();
     let body = fetch(member, url, "metrics", limits.timeout, limits.max_body_bytes).await;
-    let mut scrape = Scrape {
-        ts_ms: now_ms,
-        duration_seconds: 0.0,
-        ok: false,
-        body_bytes: 0,
-        samples: Samples::default(),
-        dropped_series: 0,
-        added_series: 0,
-    };
+    let mut scrape = no_scrape(now_ms, 0.0);
     let failure = match body {
         Err(e) => Some(e),
         Ok(Body { bytes, .. }) => {
@@ -211,6 +295,6 @@ pub(super) async fn scrape(
 fn remember_quota(target: &Target, reading: &MemberReading) {
     let Some(scrape) = reading.scrape.as_ref().filter(|scrape| scrape.ok) else { return };
     let quota = degraded::value(&scrape.samples, "etcd_server_quota_backend_bytes");
-    let mut memory = target.memory.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut memory = memory(target);
     memory.quota_bytes = quota.filter(|quota| *quota > 0.0).map(|quota| quota as u64).or(memory.quota_bytes);
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::exposition::{SeriesCache, SeriesPool};
-use super::member::Memory;
-use crate::etcd::wire::ListedMember;
+use super::late::Late;
+use super::member::{Memory, Scraped};
+use crate::etcd::wire::{ListedMember, StatusResponse};
 use crate::etcd::{ClusterConfig, EtcdError, Login, Member};
 use crate::model::{Instance, MemberId};
 
@@ -22,6 +23,8 @@ pub(super) struct Target {
     pub(super) listed: Option<Listed>,
     pub(super) cache: Arc<Mutex<SeriesCache>>,
     pub(super) memory: Arc<Mutex<Memory>>,
+    pub(super) status: Arc<Late<Result<StatusResponse, EtcdError>>>,
+    pub(super) scrape: Arc<Late<Scraped>>,
 }
 
 /// What the member list says of a member.
@@ -179,6 +182,8 @@ impl Targets {
             listed: None,
             cache: Arc::new(Mutex::new(SeriesCache::new(Arc::clone(&self.pool)))),
             memory: Arc::default(),
+            status: Arc::default(),
+            scrape: Arc::default(),
         }
     }
 }

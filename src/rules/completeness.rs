@@ -189,6 +189,34 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_may_be_scraped_less_often_than_the_rest() {
+        let instance = "slow:2379";
+        let labels = [("cluster", "a"), ("instance", instance)];
+        for (every_ms, news_ms, age_ms, fresh) in [
+            (60_000, None, 59_000, true),
+            (60_000, Some(2_000), 57_000, true),
+            (60_000, None, 181_000, false),
+            (600_000, None, 181_000, false),
+            (15_000, None, 46_000, false),
+        ] {
+            let mut set = SeriesSet::default();
+            let last_ms = AT_MS - age_ms;
+            let regular = (0..4).rev().map(|n| last_ms - n * every_ms);
+            // Something that happened is written between two instants.
+            let instants = regular.chain(news_ms.map(|news_ms| last_ms + news_ms));
+            for name in [SCRAPE_UP, MEMBER_UP] {
+                let labels = Labels::from_pairs(labels.iter().copied().chain([(METRIC_NAME, name)]));
+                for ts_ms in instants.clone() {
+                    set.push(&labels, ts_ms, 1.0);
+                }
+            }
+            let gap = completeness(&set, AT_MS, INTERVAL_MS).expect("in memory");
+            let gap = gap.gap(&Labels::from_pairs(labels), Evidence::Scrape);
+            assert_eq!(gap.is_none(), fresh, "every {every_ms} ms, {age_ms} ms old: {gap:?}");
+        }
+    }
+
+    #[test]
     fn without_an_instance_a_quorum_must_be_fresh() {
         let cluster = Labels::from_pairs([("cluster", "a")]);
         for (fresh, members, complete) in

@@ -8,8 +8,8 @@ use super::buffer::{Batch, Buffer};
 use super::config::WatchConfig;
 use super::head::{Head, SampleKind};
 use crate::model::{
-    ClusterName, ErrorKind, Event, Instance, Labels, METRIC_NAME, Reading, ReadingError, Role, Samples,
-    SeriesList,
+    ClusterName, ErrorKind, Event, Instance, Labels, METRIC_NAME, MemberReading, Reading, ReadingError, Role,
+    Samples, SeriesList,
 };
 use crate::probe::derived::Derived;
 use crate::probe::{self, Known, Parts, ReadingSource};
@@ -19,6 +19,9 @@ pub(super) const MEMBERS_EVERY: Duration = Duration::from_secs(8);
 /// Of a watch that stands by: what only events need, the one that tells them sees.
 const MEMBERS_EVERY_STANDING_BY: Duration = Duration::from_secs(60);
 const ALARMS_EVERY: Duration = Duration::from_secs(300);
+
+/// What of the time between two ticks a slow member may take of one.
+const PATIENCE: f64 = 0.75;
 
 /// What one tick found.
 #[derive(Debug)]
@@ -57,6 +60,7 @@ pub struct ClusterWatch {
     lists: Lists,
     face: Face,
     scrapes: Scrapes,
+    owed: Owed,
 }
 
 /// When each part is next to be asked, ms since the epoch.
@@ -68,6 +72,7 @@ struct Schedule {
     alarms_ms: i64,
     /// When `/metrics` was asked last, whatever for.
     looked_ms: i64,
+    patience: Option<Duration>,
 }
 
 /// What to ask, and what becomes of a scrape.
@@ -79,20 +84,15 @@ struct Due {
     scrapes: u64,
 }
 
+/// Members whose scrape was due and has not come yet, with how many scrapes are to be counted as due when it does.
+type Owed = BTreeMap<Instance, u64>;
+
 /// Of each member how many scrapes were due while it answered, and how many of them were good.
 type Scrapes = BTreeMap<Instance, (u64, u64)>;
 
 impl ClusterWatch {
     pub fn new(name: ClusterName, source: Box<dyn ReadingSource>, config: &WatchConfig) -> Self {
-        let never = i64::MIN / 2;
-        let schedule = Schedule {
-            intervals: config.clone(),
-            quorum_ms: never,
-            scrape_ms: never,
-            members_ms: never,
-            alarms_ms: never,
-            looked_ms: never,
-        };
+        let schedule = Schedule::new(config.clone());
         Self {
             name,
             source,
@@ -101,11 +101,18 @@ impl ClusterWatch {
             lists: Lists::new(),
             face: Face::new(),
             scrapes: Scrapes::new(),
+            owed: Owed::new(),
         }
     }
 
     pub fn name(&self) -> &ClusterName {
         &self.name
+    }
+
+    /// From now on a tick ends before the next one is due, however slow a member is; what it says late is heard in a
+    /// later tick.
+    pub(super) fn keep_pace(&mut self) {
+        self.schedule.patience = Some(self.period().mul_f64(PATIENCE));
     }
 
     /// How often it is to be ticked.
@@ -135,14 +142,17 @@ impl ClusterWatch {
                 Vec::new()
             }
         };
-        if look {
-            reading.members.iter_mut().for_each(|member| member.scrape = None);
-        }
         let scraped = parts.scrape && !look;
-        if scraped {
-            self.count_scrapes(&reading, scrapes);
+        if !scraped {
+            let owed = |member: &MemberReading| self.owed.contains_key(&member.instance);
+            let looked_at = reading.members.iter_mut().filter(|member| !owed(member));
+            looked_at.for_each(|member| member.scrape = None);
         }
-        if scraped || !events.is_empty() {
+        let late = !scraped && reading.members.iter().any(|member| member.scrape.is_some());
+        if scraped || late {
+            self.count_scrapes(&reading, scrapes, late);
+        }
+        if scraped || late || !events.is_empty() {
             let kind = if scraped { SampleKind::Derived } else { SampleKind::Between };
             keep(&reading, kind, &self.scrapes, &mut self.lists, head, buffer);
         }
@@ -160,13 +170,27 @@ impl ClusterWatch {
 impl ClusterWatch {
     /// A member that does not answer owes no scrape; one that answers and gives none, or that the monitor was too late
     /// for, does.
-    fn count_scrapes(&mut self, reading: &Reading, due: u64) {
+    fn count_scrapes(&mut self, reading: &Reading, due: u64, late: bool) {
         for member in &reading.members {
-            let Some(scrape) = member.scrape.as_ref().filter(|_| member.reachable()) else { continue };
-            let (known, good) = self.scrapes.entry(member.instance.clone()).or_default();
-            // What was missed since the last of them; nothing was due before the first.
-            *known += if *known == 0 { 1 } else { due };
-            *good += u64::from(scrape.ok);
+            let due = if late { 0 } else { due };
+            let Some(scrape) = &member.scrape else {
+                // Counted when it comes; of a member without metrics none ever does.
+                if !late {
+                    *self.owed.entry(member.instance.clone()).or_default() += due;
+                }
+                continue;
+            };
+            let due = due + self.owed.remove(&member.instance).unwrap_or(0);
+            // One that was given up may come all the same.
+            if !scrape.ok {
+                self.owed.insert(member.instance.clone(), 0);
+            }
+            if member.reachable() {
+                let (known, good) = self.scrapes.entry(member.instance.clone()).or_default();
+                // What was missed since the last of them; nothing was due before the first.
+                *known += if *known == 0 { due.min(1) } else { due };
+                *good += u64::from(scrape.ok);
+            }
         }
     }
 }
@@ -176,7 +200,7 @@ impl ClusterWatch {
 type Face = Vec<(Instance, Role, bool, bool)>;
 
 fn face_of(reading: &Reading) -> Face {
-    let member = |member: &crate::model::MemberReading| {
+    let member = |member: &MemberReading| {
         let has_status = member.status.is_some();
         (member.instance.clone(), member.role(), member.reachable(), has_status)
     };
@@ -184,6 +208,20 @@ fn face_of(reading: &Reading) -> Face {
 }
 
 impl Schedule {
+    /// Everything is due.
+    fn new(intervals: WatchConfig) -> Self {
+        let never = i64::MIN / 2;
+        Self {
+            intervals,
+            quorum_ms: never,
+            scrape_ms: never,
+            members_ms: never,
+            alarms_ms: never,
+            looked_ms: never,
+            patience: None,
+        }
+    }
+
     /// The tick nearest to the planned instant asks, and the plan does not move with it. Counting from the
     /// last tick instead would add every tick's delay to the interval, and skip a whole status interval when a
     /// tick comes a millisecond early.
@@ -191,6 +229,9 @@ impl Schedule {
         let half_tick_ms = ms(self.intervals.status_interval.0) / 2;
         let scrape_ms = ms(self.intervals.scrape_interval.0).max(1);
         let missed = now_ms.saturating_sub(self.scrape_ms).max(0) / scrape_ms;
+        let members_every = if speaks { MEMBERS_EVERY } else { MEMBERS_EVERY_STANDING_BY };
+        // What it planned while it stood by is too late for one that speaks.
+        self.members_ms = self.members_ms.min(now_ms + ms(members_every));
         let is_due = |next_ms: &mut i64, every: Duration| {
             let every_ms = ms(every);
             let due = now_ms + half_tick_ms.min(every_ms / 2) >= *next_ms;
@@ -213,13 +254,11 @@ impl Schedule {
             self.looked_ms = now_ms;
         }
         let parts = Parts {
+            patience: self.patience,
             status: true,
             quorum_read,
             scrape: scrape || look,
-            member_list: is_due(
-                &mut self.members_ms,
-                if speaks { MEMBERS_EVERY } else { MEMBERS_EVERY_STANDING_BY },
-            ),
+            member_list: is_due(&mut self.members_ms, members_every),
             alarms: is_due(&mut self.alarms_ms, ALARMS_EVERY),
         };
         let scrapes = if scrape { 1 + u64::try_from(missed).unwrap_or(0) } else { 0 };
@@ -302,15 +341,7 @@ mod tests {
             status_interval: ConfigDuration(Duration::from_millis(status_ms)),
             ..WatchConfig::default()
         };
-        let never = i64::MIN / 2;
-        let mut schedule = Schedule {
-            intervals: config,
-            quorum_ms: never,
-            scrape_ms: never,
-            members_ms: never,
-            alarms_ms: never,
-            looked_ms: never,
-        };
+        let mut schedule = Schedule::new(config);
         let ticks = (0..until_ms).step_by(usize::try_from(status_ms).expect("small"));
         let ticks =
             ticks.zip(jitter_ms.iter().cycle()).map(|(tick_ms, late_ms)| 1_000_000 + tick_ms + late_ms);
@@ -337,6 +368,14 @@ mod tests {
     }
 
     #[test]
+    fn one_that_begins_to_speak_asks_for_the_members_soon() {
+        let mut schedule = Schedule::new(WatchConfig::default());
+        let mut asks = |now_ms: i64| schedule.due(now_ms, now_ms >= 4_000).parts.member_list;
+        let asked: Vec<i64> = (0..30_000).step_by(2_000).filter(|now_ms| asks(*now_ms)).collect();
+        assert_eq!(asked, [0, 12_000, 20_000, 28_000]);
+    }
+
+    #[test]
     fn counters_are_looked_at_for_events_between_scrapes_that_are_far_apart() {
         for jitter_ms in [&[0][..], &[0, 300, -300]] {
             let looks = scrapes(2_000, jitter_ms, 150_000, true);
@@ -354,14 +393,7 @@ mod tests {
         let mut ticks = scrapes(2_000, &[0], 20_000, false);
         assert_eq!(ticks.pop(), Some(1_014_000));
         assert_eq!(ticks, [1_000_000]);
-        let mut schedule = Schedule {
-            intervals: WatchConfig::default(),
-            quorum_ms: 0,
-            scrape_ms: 0,
-            members_ms: 0,
-            alarms_ms: 0,
-            looked_ms: 0,
-        };
+        let mut schedule = Schedule::new(WatchConfig::default());
         assert!(schedule.due(3_600_000, true).parts.scrape);
         assert!(!schedule.due(3_602_000, true).parts.scrape);
         // The plan was for every 15 s: what a sleep of 45 s left out is counted as due.

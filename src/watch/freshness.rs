@@ -130,7 +130,8 @@ mod tests {
     #[test]
     fn a_cluster_that_is_not_watched_any_more_is_not_missed() {
         let fresh = Freshness::default();
-        (fresh.judged(100), fresh.stored(100));
+        fresh.judged(100);
+        fresh.stored(100);
         assert_eq!(fresh.stale(LIMITS, 100), None);
         let cluster: ClusterName = "a".parse().expect("a name");
         fresh.expect(cluster.clone(), 10);

@@ -76,7 +76,8 @@ impl<C: Fn() -> i64 + Clone + Send + Sync + 'static> Roster<C> {
     /// Their first looks are spread, so that their requests do not come all at once.
     pub(super) async fn begin(&mut self, clusters: Vec<ClusterWatch>) {
         let count = clusters.len();
-        for (nth, cluster) in clusters.into_iter().enumerate() {
+        for (nth, mut cluster) in clusters.into_iter().enumerate() {
+            cluster.keep_pace();
             let (name, period) = (cluster.name().clone(), cluster.period());
             self.end(&name).await;
             let (shared, now_ms) = (Arc::clone(&self.shared), self.now_ms.clone());

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs everything the tests start: etcd 3.4 and 3.5, Prometheus, Alertmanager, S3 and SMTP servers, DuckDB, Chromium;
-# what cuts networks between members.
+# what cuts networks between members and slows their disks.
 # Safe to run again: what is there stays.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -21,6 +21,7 @@ need curl curl
 need dpkg-deb dpkg
 need ip iproute2
 need iptables iptables
+need strace strace
 [ -d /usr/share/fonts/truetype/dejavu ] || wanted="$wanted fonts-dejavu-core"
 python3 -c 'import venv, ensurepip' 2>/dev/null || wanted="$wanted python3-venv"
 install_packages "for the tests" $wanted

@@ -1,7 +1,8 @@
 //! Real etcd clusters on free loopback ports, in memory (tmpfs), gone when dropped.
 
+mod node;
+
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,71 +12,12 @@ use etcd_monitor::model::{MemberReading, Reading};
 use etcd_monitor::probe::{Parts, Prober, ScrapeConfig};
 use tempfile::TempDir;
 
+use self::node::Node;
+pub use self::node::{Options, Tls, Version};
+
 use crate::netns::Network;
+use crate::proxy::Proxy;
 use crate::tls::Pki;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    V3_4,
-    V3_5_16,
-    V3_5_30,
-}
-
-impl Version {
-    /// The server's path; a missing one fails the test.
-    fn binary(self) -> PathBuf {
-        let version = match self {
-            Self::V3_4 => {
-                let path = std::env::var_os("PATH").expect("PATH");
-                let found = std::env::split_paths(&path).map(|dir| dir.join("etcd")).find(|p| p.exists());
-                return found.expect("etcd 3.4 is not on the PATH: run `make test-deps`");
-            }
-            Self::V3_5_16 => "3.5.16",
-            Self::V3_5_30 => "3.5.30",
-        };
-        let root = std::env::var_os("ETCD_MONITOR_TEST_BIN")
-            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-bin"), PathBuf::from);
-        let path = root.join(format!("etcd-{version}/etcd"));
-        assert!(path.exists(), "{} is missing: run `make test-deps`", path.display());
-        path
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tls {
-    None,
-    Server,
-    /// The server's certificate has expired.
-    Expired,
-    /// Clients and peers must show certificates, and metrics are served in plain HTTP too, as kubeadm sets etcd up.
-    Mutual,
-}
-
-#[derive(Debug, Clone)]
-pub struct Options {
-    pub version: Version,
-    pub tls: Tls,
-    pub quota_bytes: Option<u64>,
-    /// More flags of etcd's.
-    pub flags: Vec<String>,
-    /// Each member on a host of its own, so that [`EtcdCluster::network`] can be cut between them.
-    pub hosts: bool,
-    /// `--metrics=extensive`.
-    pub extensive: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            version: Version::V3_5_16,
-            tls: Tls::None,
-            quota_bytes: None,
-            flags: Vec::new(),
-            hosts: false,
-            extensive: false,
-        }
-    }
-}
 
 pub struct EtcdCluster {
     options: Options,
@@ -85,27 +27,13 @@ pub struct EtcdCluster {
     network: Option<Network>,
 }
 
-struct Node {
-    host: String,
-    /// It came to members that ran already.
-    joined: bool,
-    client_port: u16,
-    peer_port: u16,
-    metrics_port: u16,
-    process: Option<Child>,
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("address").port()
-}
-
 impl EtcdCluster {
     /// Starts `n` members and waits until they serve linearizable reads.
     pub async fn start(n: usize, options: Options) -> Self {
         etcd_monitor::etcd::install_crypto_provider();
         // Another test may take a port between our look and etcd's bind.
         for attempt in 1.. {
-            let mut cluster = Self::spawn(n, options.clone());
+            let mut cluster = Self::spawn(n, options.clone()).await;
             match cluster.wait_ready().await {
                 Ok(()) => return cluster,
                 Err(why) if attempt < 3 => eprintln!("starting etcd again: {why}"),
@@ -115,22 +43,22 @@ impl EtcdCluster {
         unreachable!("the loop returns or panics")
     }
 
-    fn spawn(n: usize, options: Options) -> Self {
+    async fn spawn(n: usize, options: Options) -> Self {
         let shm = PathBuf::from("/dev/shm");
         let parent = if shm.is_dir() { shm } else { std::env::temp_dir() };
         let dir =
             tempfile::Builder::new().prefix("etcd-monitor-it-").tempdir_in(parent).expect("a directory");
         let pki = Pki::new(dir.path());
         let network = options.hosts.then(|| Network::new(n));
-        let node = |i| Node {
-            host: network.as_ref().map_or_else(|| "127.0.0.1".to_owned(), |network| network.address(i)),
-            joined: false,
-            client_port: free_port(),
-            peer_port: free_port(),
-            metrics_port: free_port(),
-            process: None,
-        };
-        let members = (0..n).map(node).collect();
+        let mut members = Vec::new();
+        for i in 0..n {
+            let host = network.as_ref().map_or_else(|| "127.0.0.1".to_owned(), |network| network.address(i));
+            let mut node = Node::on(host);
+            if options.links {
+                node.link = Some(Proxy::to(format!("{}:{}", node.host, node.peer_port)).await);
+            }
+            members.push(node);
+        }
         let mut cluster = Self { options, members, pki, dir, network };
         for i in 0..n {
             cluster.restart(i);
@@ -153,13 +81,15 @@ impl EtcdCluster {
             .members
             .iter()
             .enumerate()
-            .map(|(n, m)| format!("m{n}={}://{}:{}", self.peer_scheme(), m.host, m.peer_port))
+            .filter(|(_, m)| !m.removed)
+            .map(|(n, m)| format!("m{n}={}", m.peer_url(self.peer_scheme())))
             .collect();
         let node = &self.members[i];
         let client = format!("{scheme}://{}:{}", node.host, node.client_port);
         let peer = format!("{}://{}:{}", self.peer_scheme(), node.host, node.peer_port);
         let log = File::options().create(true).append(true).open(self.log(i)).expect("log");
-        let binary = self.options.version.binary();
+        let version = self.version(i);
+        let binary = version.binary();
         let mut command = match &self.network {
             Some(network) => network.command(i, &binary),
             None => Command::new(binary),
@@ -176,14 +106,15 @@ impl EtcdCluster {
             .arg("--data-dir")
             .arg(self.dir.path().join(format!("m{i}")))
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--listen-peer-urls", &peer])
+            .args(["--initial-advertise-peer-urls", &node.peer_url(self.peer_scheme())])
             .args(["--initial-cluster", &peers.join(",")])
             // Short, so that elections cost the tests little; long enough for two busy cores.
             .args(["--heartbeat-interval", "100", "--election-timeout", "1000"])
             .stdout(Stdio::null())
             .stderr(log);
         // The data is in memory; 3.4 does not know the flag.
-        if self.options.version != Version::V3_4 {
+        if version != Version::V3_4 && !self.options.synced {
             command.arg("--unsafe-no-fsync");
         }
         if self.options.extensive {
@@ -202,10 +133,12 @@ impl EtcdCluster {
         }
         if self.options.tls == Tls::Mutual {
             command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(&self.pki.ca);
-            command.args(["--listen-metrics-urls", &self.metrics_listener(i)]);
             command.arg("--peer-client-cert-auth").arg("--peer-trusted-ca-file").arg(&self.pki.ca);
             command.arg("--peer-cert-file").arg(&self.pki.server_cert);
             command.arg("--peer-key-file").arg(&self.pki.server_key);
+        }
+        if self.options.tls == Tls::Mutual || self.options.metrics_port {
+            command.args(["--listen-metrics-urls", &self.metrics_listener(i)]);
         }
         command.args(&self.options.flags);
         self.members[i].process = Some(command.spawn().expect("etcd starts"));
@@ -213,15 +146,35 @@ impl EtcdCluster {
 
     /// Adds a learner and starts it; returns its place and id.
     pub async fn join_learner(&mut self) -> (usize, u64) {
-        let host = "127.0.0.1".to_owned();
-        let (client_port, peer_port, metrics_port) = (free_port(), free_port(), free_port());
-        let url = format!("{}://{host}:{peer_port}", self.peer_scheme());
-        let options = etcd_client::MemberAddOptions::new().with_is_learner();
+        self.join(true).await
+    }
+
+    /// Adds a member and starts it; returns its place and id.
+    pub async fn join(&mut self, learner: bool) -> (usize, u64) {
+        let node = Node { joined: true, ..Node::on("127.0.0.1".to_owned()) };
+        let url = node.peer_url(self.peer_scheme());
+        let options = etcd_client::MemberAddOptions::new();
+        let options = if learner { options.with_is_learner() } else { options };
         let added = self.client().await.member_add([url], Some(options)).await.expect("added");
-        self.members.push(Node { host, joined: true, client_port, peer_port, metrics_port, process: None });
+        self.members.push(node);
         let i = self.members.len() - 1;
         self.restart(i);
         (i, added.member().expect("its entry").id())
+    }
+
+    /// Ends member `i` and takes it out of the cluster.
+    pub async fn remove(&mut self, i: usize) {
+        let mut client = self.client().await;
+        let list = client.member_list().await.expect("a list");
+        let entry = list.members().iter().find(|member| member.name() == format!("m{i}"));
+        client.member_remove(entry.expect("a member").id()).await.expect("removed");
+        self.kill(i);
+        self.members[i].removed = true;
+    }
+
+    fn version(&self, i: usize) -> Version {
+        let other = self.options.mixed.iter().find(|(member, _)| *member == i);
+        other.map_or(self.options.version, |(_, version)| *version)
     }
 
     async fn wait_ready(&mut self) -> Result<(), String> {
@@ -255,7 +208,8 @@ impl EtcdCluster {
         }
     }
 
-    fn log(&self, i: usize) -> PathBuf {
+    /// What member `i` says.
+    pub fn log(&self, i: usize) -> PathBuf {
         self.dir.path().join(format!("m{i}.log"))
     }
 
@@ -265,6 +219,11 @@ impl EtcdCluster {
 
     fn scheme(&self) -> &'static str {
         if self.options.tls == Tls::None { "http" } else { "https" }
+    }
+
+    /// What stands before the peer port of member `i`; of [`Options::links`].
+    pub fn link(&self, i: usize) -> &Proxy {
+        self.members[i].link.as_ref().expect("started with links")
     }
 
     /// Of [`Options::hosts`].
@@ -286,13 +245,18 @@ impl EtcdCluster {
         format!("{}://{}", self.scheme(), self.instance(i))
     }
 
-    /// Where member `i` serves metrics besides its client URL; [`Tls::Mutual`] only.
+    /// Where member `i` serves metrics besides its client URL; see [`Options::metrics_port`].
     pub fn metrics_listener(&self, i: usize) -> String {
         format!("http://127.0.0.1:{}", self.members[i].metrics_port)
     }
 
     pub fn endpoints(&self) -> Vec<String> {
-        (0..self.members.len()).map(|i| self.endpoint(i)).collect()
+        self.places().map(|i| self.endpoint(i)).collect()
+    }
+
+    /// The places of those that are members.
+    pub fn places(&self) -> impl Iterator<Item = usize> {
+        (0..self.members.len()).filter(|i| !self.members[*i].removed)
     }
 
     /// How to reach all members, with all that TLS demands; deadlines short enough for tests.
@@ -310,6 +274,21 @@ impl EtcdCluster {
             }),
         };
         config
+    }
+
+    /// What a client of a cluster with [`Tls::Mutual`] shows and trusts.
+    pub fn tls_options(&self) -> Option<etcd_client::TlsOptions> {
+        let read = |path: &PathBuf| std::fs::read(path).expect("a PEM file");
+        let pki = &self.pki;
+        (self.options.tls == Tls::Mutual).then(|| {
+            etcd_client::TlsOptions::new()
+                .ca_certificate(etcd_client::Certificate::from_pem(read(&pki.ca)))
+                .identity(etcd_client::Identity::from_pem(read(&pki.client_cert), read(&pki.client_key)))
+        })
+    }
+
+    pub fn runs(&self, i: usize) -> bool {
+        self.members[i].process.is_some()
     }
 
     /// An ordinary client of all members (plain clusters).
@@ -332,7 +311,8 @@ impl EtcdCluster {
         (0..self.members.len()).find(|i| self.instance(*i) == instance).expect("one of ours")
     }
 
-    fn pid(&self, i: usize) -> String {
+    /// Of a member that runs.
+    pub fn pid(&self, i: usize) -> String {
         self.members[i].process.as_ref().expect("it runs").id().to_string()
     }
 
@@ -347,6 +327,13 @@ impl EtcdCluster {
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+
+    /// SIGTERM, and its end.
+    pub fn stop(&mut self, i: usize) {
+        self.signal(i, "-TERM");
+        let mut process = self.members[i].process.take().expect("it runs");
+        let _ = process.wait();
     }
 
     /// SIGSTOP: its ports stay open and nobody answers.

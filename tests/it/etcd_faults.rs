@@ -3,14 +3,21 @@
 use std::time::{Duration, Instant};
 
 use etcd_monitor::etcd::ClusterConfig;
-use etcd_monitor::model::{ErrorKind, EventKind, Reading};
+use etcd_monitor::model::unit::ConfigDuration;
+use etcd_monitor::model::{ErrorKind, EventKind, MemberReading, Reading};
 use etcd_monitor::probe::{Parts, Prober, ScrapeConfig, changes, derived};
 
 use crate::etcd_cluster::{EtcdCluster, Options, read_until};
 use crate::proxy::{Canned, Proxy};
 
-const STATUS: Parts =
-    Parts { status: true, quorum_read: false, scrape: false, member_list: false, alarms: false };
+const STATUS: Parts = Parts {
+    status: true,
+    quorum_read: false,
+    scrape: false,
+    member_list: false,
+    alarms: false,
+    patience: None,
+};
 
 fn prober(config: &ClusterConfig) -> Prober {
     Prober::new(config, None, &ScrapeConfig::default()).expect("prober")
@@ -74,6 +81,44 @@ async fn a_hanging_member_delays_nobody_and_times_out() {
         }
     }
     read_until(&prober, STATUS, "the member answers again", |r| r.voters() == (3, 3)).await;
+}
+
+/// With deadlines that no reading of this test comes near to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_member_is_not_waited_for_and_what_it_says_late_is_heard() {
+    let cluster = EtcdCluster::start(3, Options::default()).await;
+    let mut config = cluster.config();
+    let long = ConfigDuration(Duration::from_secs(60));
+    config.timeouts.call = long;
+    let scrape = ScrapeConfig { timeout: long, ..ScrapeConfig::default() };
+    let prober = Prober::new(&config, None, &scrape).expect("prober");
+    let hurried = Parts { patience: Some(Duration::from_millis(500)), ..Parts::ALL };
+    let first = read_until(&prober, hurried, "all of them", |r| {
+        r.members.iter().all(|m| m.scrape.as_ref().is_some_and(|scrape| scrape.ok))
+    })
+    .await;
+    let leader = cluster.leader().await;
+    cluster.pause(leader);
+    let paused = cluster.instance(leader);
+    let of = |reading: &Reading| {
+        reading.members.iter().find(|m| m.instance.as_str() == paused).expect("a member").clone()
+    };
+    let began = Instant::now();
+    let reading = prober.read(10_000, hurried).await;
+    assert!(reading.duration_ms < 20_000, "{} ms", reading.duration_ms);
+    let (member, before) = (of(&reading), of(&first));
+    let term = |m: &MemberReading| m.status.as_ref().map(|status| status.raft_term);
+    assert_eq!((term(&member), member.scrape), (term(&before), None), "as it was last: {reading:#?}");
+    let read = member.linearizable_read.expect("asked for");
+    assert!(!read.ok);
+    // The others go on, and what they decide is seen.
+    let (_, old_term) = first.leader().expect("a leader");
+    let next = |r: &Reading| r.leader().is_some_and(|(_, term)| term > old_term);
+    read_until(&prober, Parts { scrape: false, ..hurried }, "a new leader", next).await;
+    assert!(began.elapsed() < Duration::from_secs(55), "waited for the one that hangs");
+    cluster.resume(leader);
+    let said = |r: &Reading| of(r).scrape.is_some_and(|scrape| scrape.ok && scrape.ts_ms == 10_000);
+    read_until(&prober, Parts { scrape: false, ..hurried }, "the scrape that was asked for", said).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

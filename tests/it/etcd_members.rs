@@ -15,8 +15,14 @@ struct Polls {
     events: Vec<Event>,
 }
 
-const PARTS: Parts =
-    Parts { status: true, quorum_read: false, scrape: false, member_list: true, alarms: false };
+const PARTS: Parts = Parts {
+    status: true,
+    quorum_read: false,
+    scrape: false,
+    member_list: true,
+    alarms: false,
+    patience: None,
+};
 
 impl Polls {
     async fn start(cluster: &EtcdCluster) -> Self {

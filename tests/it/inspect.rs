@@ -20,7 +20,7 @@ async fn inspect(cluster: &EtcdCluster, login: Option<&Login>, backup: Option<&L
 }
 
 /// Changes a value in the database file of a member that is down. etcd has no checksum over it.
-fn change(file: &std::path::Path, value: &[u8]) -> bool {
+pub fn change(file: &std::path::Path, value: &[u8]) -> bool {
     let mut bytes = std::fs::read(file).expect("a database");
     let at: Vec<usize> =
         (0..bytes.len() - value.len()).filter(|at| bytes[*at..].starts_with(value)).collect();

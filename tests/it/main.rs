@@ -32,6 +32,7 @@ mod etcd_faults;
 mod etcd_members;
 mod etcd_probe;
 mod events;
+mod faults;
 mod first_contact;
 mod help;
 mod incidents;

@@ -76,6 +76,16 @@ impl Network {
         self.lose(b, a);
     }
 
+    /// Of the packets that come from other hosts, `percent` of a hundred do not arrive.
+    pub fn drop_some(&self, at: usize, percent: u8) {
+        let share = format!("{:.2}", f64::from(percent) / 100.0);
+        for from in (0..self.hosts).filter(|from| *from != at) {
+            let source = self.address(from);
+            let lottery = ["-m", "statistic", "--mode", "random", "--probability", &share];
+            self.filter(at, &[&["-A", "INPUT", "-s", &source][..], &lottery, &["-j", "DROP"]].concat());
+        }
+    }
+
     /// All links are whole again.
     pub fn heal(&self) {
         for host in 0..self.hosts {

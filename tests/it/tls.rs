@@ -13,6 +13,9 @@ pub struct Pki {
     pub server_key: PathBuf,
     pub expired_cert: PathBuf,
     pub expired_key: PathBuf,
+    /// What may take the place of `server_cert`.
+    pub next_cert: PathBuf,
+    pub next_key: PathBuf,
     pub client_cert: PathBuf,
     pub client_key: PathBuf,
 }
@@ -24,6 +27,7 @@ impl Pki {
         let (other, _) = authority("other CA");
         let (server_cert, server_key) = leaf(&issuer, "server", false);
         let (expired_cert, expired_key) = leaf(&issuer, "server", true);
+        let (next_cert, next_key) = leaf(&issuer, "server", false);
         let (client_cert, client_key) = leaf(&issuer, "client", false);
         let write = |name: &str, pem: String| {
             let path = dir.join(name);
@@ -37,9 +41,19 @@ impl Pki {
             server_key: write("server-key.pem", server_key),
             expired_cert: write("expired.pem", expired_cert),
             expired_key: write("expired-key.pem", expired_key),
+            next_cert: write("next.pem", next_cert),
+            next_key: write("next-key.pem", next_key),
             client_cert: write("client.pem", client_cert),
             client_key: write("client-key.pem", client_key),
         }
+    }
+}
+
+impl Pki {
+    /// Servers that look at their files anew show this certificate from now on.
+    pub fn replace_server(&self, cert: &Path, key: &Path) {
+        std::fs::copy(cert, &self.server_cert).expect("copied");
+        std::fs::copy(key, &self.server_key).expect("copied");
     }
 }
 

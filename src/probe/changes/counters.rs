@@ -40,7 +40,7 @@ impl Counted {
         let mut events = Vec::new();
         for member in &next.members {
             let scrape = member.scrape.as_ref().filter(|scrape| scrape.ok);
-            let Some(mut now) = scrape.and_then(|scrape| Counters::of(&scrape.samples, next.ts_ms)) else {
+            let Some(mut now) = scrape.and_then(|scrape| Counters::of(&scrape.samples, scrape.ts_ms)) else {
                 continue;
             };
             if let Some(before) = self.by_instance.get(&member.instance).copied() {
