@@ -112,9 +112,9 @@ mod tests {
             ),
             ("max-requests-per-second = 3.0\n[watch]\nquorum-interval = '1s'", None, ""),
             (
-                "max-requests-per-second = 0.5\n[watch]\nstatus-interval = '2s'",
+                "max-requests-per-second = 0.5\n[watch]\nstatus-interval = '4s'",
                 Some("watch"),
-                "make 1.0 requests",
+                "make 0.7 requests",
             ),
             ("[watch]\nscrape-interval = '2m'", Some("watch.scrape-interval"), "at most 1m"),
             (
