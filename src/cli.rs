@@ -27,6 +27,7 @@ mod silence;
 mod slo;
 mod status;
 mod store;
+mod tags;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -270,6 +270,13 @@ async fn a_daemon_follows_its_sources() {
 
     listed.kill(0);
     until("the alert", &scene.daemon, || scene.incidents("listed") == ["FIRING null"]).await;
+    let of_tag = |command: &str| scene.ask(&[command, "--json", "--tag", "env=test"]).to_string();
+    assert!(of_tag("status").contains("\"listed\"") && !of_tag("status").contains("\"fixed\""));
+    assert!(of_tag("alerts").contains("TestMemberDown"), "{}", of_tag("alerts"));
+    assert!(of_tag("events").contains("alert-firing") && !of_tag("events").contains("\"keyed\""));
+    let nobody = program::output(&["--config", &scene.config, "events", "--tag", "env=none"]);
+    assert_eq!(nobody.status.code(), Some(2));
+    assert!(program::stderr(&nobody).contains("none of 3 clusters fits; tags are: cluster, env, from"));
     // A file that cannot be read takes nothing away.
     write("[");
     until("the complaint", &scene.daemon, || scene.daemon.log().contains("what it named before stays")).await;
