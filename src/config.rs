@@ -52,6 +52,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Those of the file and the command line, then those that were found.
     pub clusters: Vec<ClusterSetup>,
+    /// How many of them were not found.
+    pub configured: usize,
     /// Where clusters are looked for.
     pub sources: Vec<Arc<Source>>,
     pub scrape: ScrapeConfig,
@@ -136,8 +138,9 @@ impl Config {
     /// # Errors
     /// When something that speaks of one of the new clusters is wrong.
     pub fn with_found(&self, found: Vec<ClusterConfig>) -> Result<Self, ConfigErrors> {
-        let Self { clusters, rules, slos, groups, silences, warnings, .. } = self.recipe.make(found)?;
-        Ok(Self { clusters, rules, slos, groups, silences, warnings, ..self.clone() })
+        let Self { clusters, configured, rules, slos, groups, silences, warnings, .. } =
+            self.recipe.make(found)?;
+        Ok(Self { clusters, configured, rules, slos, groups, silences, warnings, ..self.clone() })
     }
 
     /// What is unwise on this machine: a store on the disk whose fsyncs a local etcd waits for.

@@ -38,6 +38,7 @@ pub(super) fn from_document(
         clusters(document, environment, overrides.cluster, &watch, optional)
     };
     let names: BTreeSet<ClusterName> = clusters.iter().map(|setup| setup.config.name.clone()).collect();
+    let configured = clusters.len();
     clusters.extend(sources::found(overrides.found, &names, environment, &watch, store_only, &mut warnings));
     // What names a cluster that is not there may mean one that comes.
     let mut absent = (!sources.is_empty()).then(Vec::new);
@@ -53,6 +54,7 @@ pub(super) fn from_document(
     let mut config = Config {
         store: document.section("store"),
         clusters,
+        configured,
         sources,
         scrape: document.section("scrape"),
         watch,

@@ -97,9 +97,13 @@ impl Services {
     /// # Errors
     /// When what the configuration says of one of them is wrong: the set stays as it was.
     pub fn take_found(&self, found: Vec<ClusterConfig>) -> Result<(), ConfigErrors> {
-        let next = self.config.with_found(found)?;
         let known = self.current();
-        if next.clusters == known.clusters {
+        let there = known.clusters.iter().skip(known.configured).map(|setup| &setup.config);
+        if there.eq(found.iter()) {
+            return Ok(());
+        }
+        let next = self.config.with_found(found)?;
+        if next.clusters == known.clusters && next.warnings == known.warnings {
             return Ok(());
         }
         for warning in next.warnings.iter().filter(|warning| !known.warnings.contains(warning)) {
