@@ -23,7 +23,7 @@ pub(crate) struct Tag {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Group {
     pub(crate) value: String,
-    /// What shows its clusters alone when it is the table's filter; `None` for those without the tag.
+    /// What shows its clusters alone when it is the table's filter, as part of a URL; `None` for those without the tag.
     pub(crate) filter: Option<String>,
     pub(crate) clusters: usize,
     /// The worst state first, each with how many are in it.
@@ -39,12 +39,13 @@ pub(crate) struct Group {
     pub(crate) db_ratio: super::Figure,
 }
 
-/// The keys that group: two values at least, not too many, and not another one for every cluster.
+/// The keys that group: two values at least, not too many, and clusters that share one.
 pub(super) fn tags(rows: &[Row]) -> Vec<Tag> {
     let keys = tag_keys(rows.iter().map(|row| &row.tag_values));
     let grouped = keys.into_iter().filter_map(|key| {
         let groups = by_tag(rows, |row| &row.tag_values, key);
-        let fits = (2..=VALUES_MAX).contains(&groups.len()) && groups.len() < rows.len();
+        let shared = groups.iter().any(|(value, of)| value.is_some() && of.len() > 1);
+        let fits = shared && (2..=VALUES_MAX).contains(&groups.len()) && groups.len() < rows.len();
         fits.then(|| Tag {
             key: visible(key),
             groups: groups.iter().map(|(value, of)| group(key, *value, of)).collect(),
@@ -64,7 +65,7 @@ fn group(key: &str, value: Option<&str>, rows: &[&Row]) -> Group {
     let percent = |ratio: f64| format!("{} %", three_digits((ratio * 100.0).round()));
     Group {
         value: value.map_or_else(|| "none".to_owned(), visible),
-        filter: value.map(|value| tag_word(key, value)),
+        filter: value.map(|value| query_of(&tag_word(key, value))),
         clusters: rows.len(),
         states: states.collect(),
         members: format!(
@@ -80,6 +81,15 @@ fn group(key: &str, value: Option<&str>, rows: &[&Row]) -> Group {
     }
 }
 
+/// As the value in a URL's query, where `=` may stay.
+fn query_of(text: &str) -> String {
+    let encoded = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'=' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encoded).collect()
+}
+
 /// `env=prod`, as the filter finds it.
 pub(super) fn tag_word(key: &str, value: &str) -> String {
     visible(&format!("{key}={value}"))
@@ -87,8 +97,14 @@ pub(super) fn tag_word(key: &str, value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::query_of;
     use crate::report::pages::fleet::FleetPage;
     use crate::report::{ReportConfig, example};
+
+    #[test]
+    fn a_filter_is_safe_in_a_link() {
+        assert_eq!(query_of("a=b\" &#?é"), "a=b%22%20%26%23%3F%C3%A9");
+    }
 
     #[test]
     fn keys_that_group_have_a_line_per_value_and_count_each_cluster_once() {
