@@ -67,9 +67,9 @@ impl<C: Fn() -> i64 + Clone + Send + Sync + 'static> Roster<C> {
             }
         }
         self.shared.set_groups(groups);
-        self.shared.begin(names.into_iter());
         let config = &self.shared.config;
         let begun: Vec<ClusterWatch> = begun.into_iter().map(|target| target.watch(config)).collect();
+        self.shared.begin(begun.iter());
         self.begin(begun).await;
     }
 

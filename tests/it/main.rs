@@ -25,6 +25,7 @@ mod daemon_faults;
 mod daemon_s3;
 mod dead_man;
 mod deliver;
+mod discover;
 mod etcd_auth;
 mod etcd_cluster;
 mod etcd_faults;
