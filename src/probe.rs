@@ -7,11 +7,13 @@
 
 mod alarms;
 mod changes;
+mod clock;
 mod config;
 mod degraded;
 pub mod derived;
 pub mod exposition;
 mod fetch;
+mod health;
 mod late;
 mod links;
 mod member;
@@ -47,6 +49,8 @@ pub struct Parts {
     pub member_list: bool,
     /// The Alarm RPC now; without it, it is sent when Status.errors change and every 5 minutes.
     pub alarms: bool,
+    /// The health endpoints of every member.
+    pub health: bool,
     /// How long a slow member is waited for. What comes later is in a later reading: meanwhile its Status is as it was
     /// last, until the call fails. Without it every answer is waited for until its own deadline.
     pub patience: Option<Duration>,
@@ -59,6 +63,7 @@ impl Parts {
         scrape: true,
         member_list: true,
         alarms: true,
+        health: true,
         patience: None,
     };
 }

@@ -35,6 +35,7 @@ const SCRAPE: Parts = Parts {
     scrape: true,
     member_list: false,
     alarms: false,
+    health: false,
     patience: None,
 };
 

@@ -43,6 +43,7 @@ const EXPLAINS: &[(&str, &[&str])] = &[
         &[
             "EtcdNoLeader",
             "EtcdMemberDown",
+            "EtcdMemberUnhealthy",
             "EtcdPeersCutOff",
             "EtcdProposalsFailing",
             "EtcdProposalsPending",
@@ -57,6 +58,7 @@ const EXPLAINS: &[(&str, &[&str])] = &[
     (
         "EtcdNoLeader",
         &[
+            "EtcdMemberUnhealthy",
             "EtcdSloBurn",
             "EtcdProposalsFailing",
             "EtcdProposalsPending",
@@ -73,6 +75,7 @@ const EXPLAINS: &[(&str, &[&str])] = &[
         "EtcdPeersCutOff",
         &[
             "EtcdNoLeader",
+            "EtcdMemberUnhealthy",
             "EtcdSplitBrain",
             "EtcdLeaderChanged",
             "EtcdPeerRoundTripSlow",
@@ -80,7 +83,7 @@ const EXPLAINS: &[(&str, &[&str])] = &[
         ],
     ),
     ("EtcdLeaderChanges", &["EtcdLeaderChanged", "EtcdProposalsFailing", "EtcdReadsSlow"]),
-    ("EtcdAlarmActive", &["EtcdDatabaseNearQuota", "EtcdGrpcFailing"]),
+    ("EtcdAlarmActive", &["EtcdDatabaseNearQuota", "EtcdGrpcFailing", "EtcdMemberUnhealthy"]),
     (
         "EtcdWalFsyncSlow",
         &[

@@ -71,8 +71,10 @@ pub struct MemberReading {
     pub status: Option<MemberStatus>,
     pub linearizable_read: Option<ReadProbe>,
     pub serializable_read: Option<ReadProbe>,
-    /// The answer of `/health`, where it was asked.
-    pub health: Option<bool>,
+    /// What the member's health endpoints said last, by path: `health`, `livez`, `readyz`. Those that it does not have,
+    /// or that nobody asked, are absent.
+    #[serde(default)]
+    pub health: BTreeMap<String, EndpointHealth>,
     /// `None` when `/metrics` was not due or not configured; a failed scrape is one with an error.
     pub scrape: Option<Scrape>,
     pub errors: Vec<ReadingError>,
@@ -82,7 +84,7 @@ impl MemberReading {
     /// Whether the member answered anything at all in this reading.
     pub fn reachable(&self) -> bool {
         self.status.is_some()
-            || self.health.is_some()
+            || !self.health.is_empty()
             || self.linearizable_read.as_ref().is_some_and(|r| r.ok)
             || self.serializable_read.as_ref().is_some_and(|r| r.ok)
             || self.scrape.as_ref().is_some_and(|s| s.ok)
@@ -104,7 +106,7 @@ impl MemberReading {
             status: self.status.clone(),
             linearizable_read: self.linearizable_read.clone(),
             serializable_read: self.serializable_read.clone(),
-            health: self.health,
+            health: self.health.clone(),
             scrape,
             errors: self.errors.clone(),
         }
@@ -274,6 +276,22 @@ pub struct Alarm {
     pub member_id: Option<MemberId>,
 }
 
+/// What one health endpoint of a member said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointHealth {
+    pub healthy: bool,
+    /// Why not, in the member's words.
+    pub reason: Option<String>,
+}
+
+/// How far a member's clock is from the monitor's, at most `within_seconds` off.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ClockOffset {
+    /// Positive where the member's clock is ahead.
+    pub seconds: f64,
+    pub within_seconds: f64,
+}
+
 /// One fetch of a member's `/metrics`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scrape {
@@ -291,6 +309,9 @@ pub struct Scrape {
     pub dropped_series: u64,
     /// Kept series that the member's last good scrape did not have.
     pub added_series: u64,
+    /// By the `Date` of this answer and of those before it.
+    #[serde(default)]
+    pub clock: Option<ClockOffset>,
 }
 
 /// What kind of failure a [`ReadingError`] is; alerts and pages group by it.

@@ -110,7 +110,7 @@ mod tests {
             status: Some(status),
             linearizable_read: None,
             serializable_read: None,
-            health: None,
+            health: BTreeMap::new(),
             scrape: None,
             errors: Vec::new(),
         };

@@ -4,17 +4,14 @@
 //! Non-root users have it so from etcd 3.5.30 on. What cannot be known this way stays empty.
 
 use std::sync::PoisonError;
-use std::time::Duration;
+use std::time::Instant;
 
-use super::fetch::fetch;
+use super::health::health;
 use super::member::{Limits, Probed, scrape};
 use super::targets::Target;
 use crate::etcd::Member;
 use crate::etcd::wire::Header;
 use crate::model::{ClusterId, MemberId, MemberReading, MemberStatus, Samples, StatusSource};
-
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
-const HEALTH_MAX_BYTES: u64 = 64 << 10;
 
 /// Fills the reading of a member whose Status was denied.
 pub(super) async fn fill(
@@ -28,9 +25,9 @@ pub(super) async fn fill(
     let reading = &mut probed.reading;
     let mut reasons = Vec::new();
     match health {
-        Ok((healthy, reason)) => {
-            reading.health = Some(healthy);
-            reasons.extend(reason);
+        Ok(health) => {
+            reasons.extend(health.reason.clone());
+            reading.health.insert("health".to_owned(), health);
         }
         Err(e) => reading.errors.push(e),
     }
@@ -50,7 +47,7 @@ pub(super) async fn fill(
     // A new term means an election: who leads now is worth a scrape between the regular ones.
     if reading.scrape.is_none()
         && moved
-        && let Some((fresh, error)) = scrape(target, member, now_ms, limits).await
+        && let Some((fresh, error)) = scrape(target, member, (now_ms, Instant::now()), limits).await
     {
         reading.scrape = Some(fresh);
         reading.errors.extend(error);
@@ -119,22 +116,6 @@ fn label(samples: &Samples, name: &str, label: &str) -> Option<String> {
 }
 
 /// `/health` of the client port: healthy or not, and the reason where the version gives one (3.5+).
-async fn health(member: &Member) -> Result<(bool, Option<String>), crate::model::ReadingError> {
-    #[derive(serde::Deserialize)]
-    struct Health {
-        health: String,
-        #[serde(default)]
-        reason: String,
-    }
-    let url = format!("{}/health", member.url());
-    let body = fetch(member, &url, "health", HEALTH_TIMEOUT, HEALTH_MAX_BYTES).await?;
-    let answer: Health = serde_json::from_slice(&body.bytes).map_err(|e| {
-        let message = format!("health at {url}: not what etcd answers: {e}");
-        super::member::error(crate::model::ErrorKind::Malformed, "health", message)
-    })?;
-    Ok((body.success && answer.health == "true", Some(answer.reason).filter(|reason| !reason.is_empty())))
-}
-
 /// Tells the followers of the degraded view who leads: only the leader's own metrics say so.
 pub(super) fn share_leader(members: &mut [Probed]) {
     let statuses = || members.iter().filter_map(|p| Some((p.reading.member_id?, p.reading.status.as_ref()?)));

@@ -2,7 +2,7 @@
 //! without `/metrics`.
 
 use crate::model::{
-    ErrorKind, Instance, Labels, METRIC_NAME, MemberReading, Reading, StatusSource, Structure,
+    ErrorKind, Instance, Labels, METRIC_NAME, MemberReading, Reading, ReadingError, StatusSource, Structure,
 };
 
 /// A derived series' name and what it says.
@@ -16,7 +16,7 @@ const fn described(name: &'static str, help: &'static str) -> Described {
 }
 
 /// All names this module emits.
-pub const SERIES: [Described; 29] = [
+pub const SERIES: [Described; 33] = [
     described("up", "1 if the scrape of /metrics gave samples, else 0."),
     described("scrape_duration_seconds", "How long the scrape took."),
     described("scrape_samples_scraped", "Samples in the scrape."),
@@ -73,6 +73,19 @@ pub const SERIES: [Described; 29] = [
         "etcd_monitor_member_info",
         "Always 1: joins the instance with the member's name, id and version.",
     ),
+    described(
+        "etcd_monitor_endpoint_healthy",
+        "1 if the member's health endpoint says that it is well, else 0.",
+    ),
+    described(
+        "etcd_monitor_clock_offset_seconds",
+        "How far the member's clock is ahead of the monitor's, by the Date of its answers.",
+    ),
+    described(
+        "etcd_monitor_rights_missing",
+        "1 if the member refused the monitor a call for want of rights, else 0.",
+    ),
+    described("etcd_monitor_clock_offset_error_seconds", "How far that may be off."),
     described("etcd_monitor_db_size_bytes", "Size of the database file."),
     described("etcd_monitor_db_in_use_bytes", "Bytes of the database file in use."),
     described("etcd_monitor_quota_bytes", "The backend quota."),
@@ -116,6 +129,10 @@ fn scraped(member: &MemberReading, out: &mut Vec<Derived>) {
     push(out, at, "scrape_samples_scraped", &[], kept + scrape.dropped_series as f64);
     push(out, at, "scrape_samples_post_metric_relabeling", &[], kept);
     push(out, at, "scrape_series_added", &[], scrape.added_series as f64);
+    if let Some(clock) = scrape.clock {
+        push(out, at, "etcd_monitor_clock_offset_seconds", &[], clock.seconds);
+        push(out, at, "etcd_monitor_clock_offset_error_seconds", &[], clock.within_seconds);
+    }
 }
 
 fn of_member(reading: &Reading, member: &MemberReading, out: &mut Vec<Derived>) {
@@ -135,6 +152,15 @@ fn of_member(reading: &Reading, member: &MemberReading, out: &mut Vec<Derived>) 
             push(out, at, "etcd_monitor_probe_seconds", &[("probe", probe)], read.seconds);
             push(out, at, "etcd_monitor_probe_success", &[("probe", probe)], flag(read.ok));
         }
+    }
+    if member.reachable() {
+        let refused = |error: &ReadingError| matches!(error.kind, ErrorKind::Denied | ErrorKind::Auth);
+        let refused = member.errors.iter().any(refused);
+        push(out, at, "etcd_monitor_rights_missing", &[], flag(refused));
+    }
+    for (endpoint, said) in &member.health {
+        let endpoint = format!("/{endpoint}");
+        push(out, at, "etcd_monitor_endpoint_healthy", &[("endpoint", &endpoint)], flag(said.healthy));
     }
     for (peer, heard) in &member.hears {
         push(out, at, "etcd_monitor_peer_heard", &[("peer", peer.as_str())], flag(*heard));
@@ -235,7 +261,7 @@ mod tests {
             status: Some(status),
             linearizable_read: None,
             serializable_read: None,
-            health: None,
+            health: BTreeMap::new(),
             scrape: None,
             errors: Vec::new(),
         }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::clock::http_date_ms;
 use crate::etcd::{EtcdError, Member};
 use crate::model::{ErrorKind, ReadingError};
 
@@ -9,6 +10,8 @@ use crate::model::{ErrorKind, ReadingError};
 pub(super) struct Body {
     pub(super) bytes: Vec<u8>,
     pub(super) success: bool,
+    /// Its `Date`, and how long after the question the head of the answer was there.
+    pub(super) date: Option<(i64, Duration)>,
 }
 
 /// Fetches `url` with the member's TLS settings (compressed where the server can) within `timeout`.
@@ -32,6 +35,8 @@ pub(super) async fn fetch(
             client.get(url).header("accept", "text/plain;version=0.0.4;q=1,*/*;q=0.1").timeout(timeout);
         let mut response = request.send().await.map_err(|e| of_http(url, &e, start.elapsed()))?;
         let status = response.status();
+        let date = response.headers().get("date").and_then(|date| http_date_ms(date.to_str().ok()?));
+        let date = date.map(|date_ms| (date_ms, start.elapsed()));
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|e| of_http(url, &e, start.elapsed()))? {
             if bytes.len() as u64 + chunk.len() as u64 > max_bytes {
@@ -41,10 +46,10 @@ pub(super) async fn fetch(
         }
         match status.as_u16() {
             401 | 403 => Err((ErrorKind::Denied, format!("HTTP {status}"))),
-            // A sick member answers /health with 503 and says so in the body.
-            503 if what == "health" => Ok(Body { bytes, success: false }),
+            // A sick member says so with 503, and why in the body.
+            503 if what != "metrics" => Ok(Body { bytes, success: false, date }),
             _ if !status.is_success() => Err((ErrorKind::Malformed, format!("HTTP {status}"))),
-            _ => Ok(Body { bytes, success: true }),
+            _ => Ok(Body { bytes, success: true, date }),
         }
     };
     whole.await.map_err(|(kind, message)| error(kind, message))

@@ -198,6 +198,7 @@ mod tests {
             samples,
             dropped_series: 0,
             added_series: 0,
+            clock: None,
         }
     }
 

@@ -6,15 +6,17 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Parts;
+use super::clock::{Clock, Dated};
 use super::degraded;
 use super::exposition::Keep;
 use super::fetch::{Body, fetch};
+use super::health;
 use super::targets::Target;
 use crate::etcd::wire::StatusResponse;
 use crate::etcd::{EtcdError, Member};
 use crate::model::{
-    ClusterId, ErrorKind, MemberId, MemberReading, MemberStatus, ReadProbe, ReadingError, Samples, Scrape,
-    StatusSource,
+    ClusterId, EndpointHealth, ErrorKind, MemberId, MemberReading, MemberStatus, ReadProbe, ReadingError,
+    Samples, Scrape, StatusSource,
 };
 
 /// What is remembered of a member from one reading to the next.
@@ -28,6 +30,9 @@ pub(super) struct Memory {
     answer: Option<StatusResponse>,
     /// Whether the last scrape failed.
     scrape_failed: bool,
+    clock: Clock,
+    /// What its health endpoints said last.
+    health: BTreeMap<String, EndpointHealth>,
 }
 
 /// A scrape, and what went wrong with it. `None` where there is nothing to scrape.
@@ -71,7 +76,7 @@ pub(super) async fn probe(target: &Target, now_ms: i64, parts: Parts, limits: &L
     };
     // Who has not said that it follows a leader is not waited for with reads.
     let well = AtomicBool::new(!parts.status);
-    let (status, linear, serial, scrape) = tokio::join!(
+    let (status, linear, serial, scrape, health) = tokio::join!(
         async {
             if !parts.status {
                 return None;
@@ -80,7 +85,8 @@ pub(super) async fn probe(target: &Target, now_ms: i64, parts: Parts, limits: &L
         },
         async { if parts.quorum_read { Some(read_within(member, false, parts, &well).await) } else { None } },
         async { if parts.quorum_read { Some(read_within(member, true, parts, &well).await) } else { None } },
-        scrape_within(target, member, now_ms, (parts, limits)),
+        scrape_within(target, member, (now_ms, start), (parts, limits)),
+        async { if parts.health { Some(health::ask(member, parts.patience).await) } else { None } },
     );
     let reading = &mut probed.reading;
     for (slot, outcome) in
@@ -96,6 +102,7 @@ pub(super) async fn probe(target: &Target, now_ms: i64, parts: Parts, limits: &L
         reading.errors.extend(error);
     }
     remember_quota(target, reading);
+    remember_health(target, reading, health, status.as_ref());
     match status {
         Some(Ok(status)) => take_status(&mut probed, target, status),
         Some(Err(e)) => {
@@ -125,7 +132,7 @@ fn empty(target: &Target, now_ms: i64) -> MemberReading {
         status: None,
         linearizable_read: None,
         serializable_read: None,
-        health: None,
+        health: BTreeMap::new(),
         scrape: None,
         errors: Vec::new(),
     }
@@ -216,13 +223,13 @@ async fn read_within(
 async fn scrape_within(
     target: &Target,
     member: &Member,
-    now_ms: i64,
+    (now_ms, start): (i64, Instant),
     (parts, limits): (Parts, &Limits),
 ) -> Scraped {
     let began = Instant::now();
     let scraped = if parts.scrape {
         let (target_, member, limits) = (target.clone(), member.clone(), limits.clone());
-        let ask = async move { scrape(&target_, &member, now_ms, &limits).await };
+        let ask = async move { scrape(&target_, &member, (now_ms, start), &limits).await };
         target.scrape.within(parts.patience, ask).await
     } else {
         target.scrape.arrived().await
@@ -242,7 +249,8 @@ async fn scrape_within(
 fn no_scrape(ts_ms: i64, duration_seconds: f64) -> Scrape {
     let samples = Samples::default();
     let (body_bytes, dropped_series, added_series) = (0, 0, 0);
-    Scrape { ts_ms, duration_seconds, ok: false, body_bytes, samples, dropped_series, added_series }
+    let (ok, clock) = (false, None);
+    Scrape { ts_ms, duration_seconds, ok, body_bytes, samples, dropped_series, added_series, clock }
 }
 
 async fn read(member: &Member, serializable: bool) -> (ReadProbe, Option<ReadingError>) {
@@ -261,14 +269,20 @@ fn read_error(e: &EtcdError, during: &str) -> ReadingError {
     e.to_reading_error(during, "KV.Range on key health: a role with read access")
 }
 
-pub(super) async fn scrape(target: &Target, member: &Member, now_ms: i64, limits: &Limits) -> Scraped {
+/// `began` is the instant of `now_ms`.
+pub(super) async fn scrape(
+    target: &Target,
+    member: &Member,
+    (now_ms, began): (i64, Instant),
+    limits: &Limits,
+) -> Scraped {
     let url = target.metrics_url.as_ref()?;
     let start = Instant::now();
     let body = fetch(member, url, "metrics", limits.timeout, limits.max_body_bytes).await;
     let mut scrape = no_scrape(now_ms, 0.0);
     let failure = match body {
         Err(e) => Some(e),
-        Ok(Body { bytes, .. }) => {
+        Ok(Body { bytes, date, .. }) => {
             scrape.body_bytes = bytes.len() as u64;
             let mut cache = target.cache.lock().unwrap_or_else(PoisonError::into_inner);
             match cache.read(&bytes, &limits.keep) {
@@ -278,6 +292,11 @@ pub(super) async fn scrape(target: &Target, member: &Member, now_ms: i64, limits
                     format!("metrics at {url}: no series in the answer"),
                 )),
                 Ok(taken) => {
+                    scrape.clock = date.map(|(date_ms, after)| {
+                        let late_ms = i64::try_from((start - began + after).as_millis()).unwrap_or(0);
+                        let dated = Dated { date_ms, asked_ms: now_ms, answered_ms: now_ms + late_ms };
+                        memory(target).clock.observe(dated)
+                    });
                     scrape.ok = true;
                     scrape.dropped_series = taken.dropped;
                     scrape.added_series = taken.added;
@@ -290,6 +309,23 @@ pub(super) async fn scrape(target: &Target, member: &Member, now_ms: i64, limits
     };
     scrape.duration_seconds = start.elapsed().as_secs_f64();
     Some((scrape, failure))
+}
+
+/// What its endpoints said, now or last. What a member said that answers no more says nothing of now.
+fn remember_health(
+    target: &Target,
+    reading: &mut MemberReading,
+    health: Option<BTreeMap<String, EndpointHealth>>,
+    status: Option<&Result<StatusResponse, EtcdError>>,
+) {
+    let mut memory = memory(target);
+    if let Some(health) = health {
+        memory.health = health;
+    }
+    if matches!(status, Some(Err(e)) if !e.is_answer()) {
+        memory.health.clear();
+    }
+    reading.health.clone_from(&memory.health);
 }
 
 fn remember_quota(target: &Target, reading: &MemberReading) {

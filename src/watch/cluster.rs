@@ -18,6 +18,8 @@ use crate::probe::{self, Known, Parts, ReadingSource};
 pub(super) const MEMBERS_EVERY: Duration = Duration::from_secs(8);
 /// Of a watch that stands by: what only events need, the one that tells them sees.
 const MEMBERS_EVERY_STANDING_BY: Duration = Duration::from_secs(60);
+/// Three requests each time, and what they tell is seldom what nothing else does.
+const HEALTH_EVERY: Duration = Duration::from_secs(60);
 const ALARMS_EVERY: Duration = Duration::from_secs(300);
 
 /// What of the time between two ticks a slow member may take of one.
@@ -70,6 +72,7 @@ struct Schedule {
     scrape_ms: i64,
     members_ms: i64,
     alarms_ms: i64,
+    health_ms: i64,
     /// When `/metrics` was asked last, whatever for.
     looked_ms: i64,
     patience: Option<Duration>,
@@ -217,6 +220,7 @@ impl Schedule {
             scrape_ms: never,
             members_ms: never,
             alarms_ms: never,
+            health_ms: never,
             looked_ms: never,
             patience: None,
         }
@@ -254,6 +258,7 @@ impl Schedule {
             self.looked_ms = now_ms;
         }
         let parts = Parts {
+            health: speaks && is_due(&mut self.health_ms, HEALTH_EVERY),
             patience: self.patience,
             status: true,
             quorum_read,

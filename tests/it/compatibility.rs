@@ -60,6 +60,10 @@ const FEATURES: &[(&str, &[(&str, &str)])] = &[
         "Certificates of all ports",
         &[("tests/it/inspect.rs", "certificates_of_all_ports_are_seen_expired_ones_too")],
     ),
+    (
+        "Health endpoints and the clock against the monitor's",
+        &[("tests/it/etcd_probe.rs", "health_endpoints_and_clocks_are_read_as_far_as_a_version_has_them")],
+    ),
     ("Events from counters", &[("tests/it/events.rs", "an_event_is_stored_long_before_the_next_flush")]),
 ];
 

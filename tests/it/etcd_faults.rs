@@ -16,6 +16,7 @@ const STATUS: Parts = Parts {
     scrape: false,
     member_list: false,
     alarms: false,
+    health: false,
     patience: None,
 };
 

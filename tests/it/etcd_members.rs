@@ -21,6 +21,7 @@ const PARTS: Parts = Parts {
     scrape: false,
     member_list: true,
     alarms: false,
+    health: false,
     patience: None,
 };
 

@@ -6,6 +6,7 @@ use etcd_monitor::discover::kubeadm;
 use etcd_monitor::etcd::{ClusterConfig, TlsConfig};
 use etcd_monitor::model::{ErrorKind, Reading, Role, StatusSource};
 use etcd_monitor::probe::{Parts, Prober, ScrapeConfig, derived};
+use etcd_monitor::run::clock::Clock;
 
 use crate::etcd_cluster::{EtcdCluster, Options, Tls, Version};
 
@@ -168,4 +169,46 @@ async fn an_expired_certificate_is_told_as_such() {
         assert_eq!(error.kind, ErrorKind::Tls);
         assert!(error.message.contains("has expired"), "{error:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_endpoints_and_clocks_are_read_as_far_as_a_version_has_them() {
+    let all = ["health", "livez", "readyz"];
+    for (version, has) in [(Version::V3_4, &all[..1]), (Version::V3_5_16, &all), (Version::V3_5_30, &all)] {
+        let options = Options { version, quota_bytes: Some(16 << 20), ..Options::default() };
+        let cluster = EtcdCluster::start(1, options).await;
+        let prober = Prober::new(&cluster.config(), None, &ScrapeConfig::default()).expect("prober");
+        let reading = prober.read(now_ms(), Parts::ALL).await;
+        let member = &reading.members[0];
+        assert_eq!(member.health.keys().collect::<Vec<_>>(), has, "{version:?}");
+        assert!(member.health.values().all(|said| said.healthy && said.reason.is_none()), "{reading:#?}");
+        // Its clock is ours.
+        let clock = member.scrape.as_ref().and_then(|scrape| scrape.clock).expect("a date");
+        assert!(clock.seconds.abs() <= clock.within_seconds + 0.01, "{version:?}: {clock:?}");
+
+        let mut client = cluster.client().await;
+        let value = "x".repeat(1 << 20);
+        while client.put("fill", value.as_str(), None).await.is_ok() {}
+        let reading = prober.read(now_ms(), Parts::ALL).await;
+        let health = &reading.members[0].health["health"];
+        assert!(!health.healthy, "{reading:#?}");
+        // 3.4 gives no reason.
+        let reason = health.reason.as_deref().unwrap_or_default();
+        assert_eq!(reason, if version == Version::V3_4 { "" } else { "ALARM NOSPACE" }, "{version:?}");
+        let said = derived::derived(&reading);
+        let said =
+            said.iter().filter(|(_, (labels, _))| labels.metric_name() == "etcd_monitor_endpoint_healthy");
+        let not_well: Vec<&str> = said
+            .filter(|(_, (_, value))| *value == 0.0)
+            .filter_map(|(_, (labels, _))| labels.get("endpoint"))
+            .collect();
+        assert!(not_well.contains(&"/health"), "{not_well:?}");
+        // What was said stays known until it is asked again, or the member answers no more.
+        let between = prober.read(now_ms(), Parts { health: false, ..Parts::ALL }).await;
+        assert_eq!(between.members[0].health, reading.members[0].health);
+    }
+}
+
+fn now_ms() -> i64 {
+    Clock::System.now_ms()
 }

@@ -1,18 +1,20 @@
 //! A TCP proxy that delays and cuts, and servers that are no etcd.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-/// Forwards to one address; both directions wait `delay` before each piece.
+/// Forwards to one address; in both directions every piece arrives `delay` later.
 pub struct Proxy {
     port: u16,
     delay_ms: Arc<AtomicU64>,
     cut: Arc<AtomicBool>,
+    date_shift_s: Arc<AtomicI64>,
     task: JoinHandle<()>,
 }
 
@@ -22,21 +24,28 @@ impl Proxy {
         let port = listener.local_addr().expect("address").port();
         let delay_ms = Arc::new(AtomicU64::new(0));
         let cut = Arc::new(AtomicBool::new(false));
-        let (delay, cutting) = (Arc::clone(&delay_ms), Arc::clone(&cut));
+        let date_shift_s = Arc::new(AtomicI64::new(0));
+        let (delay, cutting, shift) = (Arc::clone(&delay_ms), Arc::clone(&cut), Arc::clone(&date_shift_s));
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect(&target).await else { continue };
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                tokio::spawn(pump(from_client, to_server, Arc::clone(&delay), Arc::clone(&cutting)));
-                tokio::spawn(pump(from_server, to_client, Arc::clone(&delay), Arc::clone(&cutting)));
+                let (there, back) = (Arc::new(AtomicI64::new(0)), Arc::clone(&shift));
+                tokio::spawn(pump(from_client, to_server, (Arc::clone(&delay), Arc::clone(&cutting), there)));
+                tokio::spawn(pump(from_server, to_client, (Arc::clone(&delay), Arc::clone(&cutting), back)));
             }
         });
-        Self { port, delay_ms, cut, task }
+        Self { port, delay_ms, cut, date_shift_s, task }
     }
 
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The dates of HTTP answers are so much later, as of a machine whose clock is ahead.
+    pub fn shift_dates(&self, seconds: i64) {
+        self.date_shift_s.store(seconds, Ordering::Relaxed);
     }
 
     pub fn delay(&self, delay: Duration) {
@@ -58,16 +67,50 @@ impl Drop for Proxy {
 async fn pump(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
-    delay_ms: Arc<AtomicU64>,
-    cut: Arc<AtomicBool>,
+    (delay_ms, cut, date_shift_s): (Arc<AtomicU64>, Arc<AtomicBool>, Arc<AtomicI64>),
 ) {
-    let mut buffer = vec![0; 64 << 10];
-    while let Ok(n @ 1..) = from.read(&mut buffer).await {
-        tokio::time::sleep(Duration::from_millis(delay_ms.load(Ordering::Relaxed))).await;
-        if cut.load(Ordering::Relaxed) || to.write_all(&buffer[..n]).await.is_err() {
-            return;
+    // A line of constant length: what comes next does not wait for what is on its way.
+    let (entered, mut leaves) = tokio::sync::mpsc::channel::<(Instant, Vec<u8>)>(1_024);
+    let carry = async move {
+        while let Some((due, piece)) = leaves.recv().await {
+            tokio::time::sleep_until(due).await;
+            if cut.load(Ordering::Relaxed) || to.write_all(&piece).await.is_err() {
+                return;
+            }
         }
+    };
+    let take = async move {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(n @ 1..) = from.read(&mut buffer).await {
+            let due = Instant::now() + Duration::from_millis(delay_ms.load(Ordering::Relaxed));
+            let piece = with_date(&buffer[..n], date_shift_s.load(Ordering::Relaxed));
+            if entered.send((due, piece)).await.is_err() {
+                return;
+            }
+        }
+    };
+    // The end of either side reaches the other when all that is on its way has arrived.
+    let mut carry = std::pin::pin!(carry);
+    tokio::select! {
+        () = &mut carry => {}
+        () = take => carry.await,
     }
+}
+
+/// The piece with the `Date` in it, if there is one, so many seconds later.
+fn with_date(piece: &[u8], seconds: i64) -> Vec<u8> {
+    const NAME: &[u8] = b"\r\nDate: ";
+    let mut piece = piece.to_vec();
+    if seconds != 0
+        && let Some(at) = piece.windows(NAME.len()).position(|window| window == NAME)
+        && let Some(date) = piece.get_mut(at + NAME.len()..at + NAME.len() + 29)
+    {
+        let text = std::str::from_utf8(date).expect("a date");
+        let own = chrono::DateTime::parse_from_rfc2822(text).expect("a date").to_utc();
+        let shifted = own + chrono::TimeDelta::seconds(seconds);
+        date.copy_from_slice(shifted.format("%a, %d %b %Y %H:%M:%S GMT").to_string().as_bytes());
+    }
+    piece
 }
 
 /// Answers every HTTP/1 request with `body`, and anything else as well.

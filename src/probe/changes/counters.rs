@@ -206,6 +206,7 @@ mod tests {
             samples,
             dropped_series: 0,
             added_series: 0,
+            clock: None,
         });
         super::super::tests::reading(ts_ms, vec![member])
     }

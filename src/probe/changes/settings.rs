@@ -128,6 +128,7 @@ mod tests {
             samples: samples.into_iter().collect(),
             dropped_series: 0,
             added_series: 0,
+            clock: None,
         });
         super::super::tests::reading(ts_ms, vec![member])
     }

@@ -27,7 +27,7 @@ pub(in crate::probe) fn member(id: u64, leader: u64, term: u64) -> MemberReading
         }),
         linearizable_read: None,
         serializable_read: None,
-        health: None,
+        health: BTreeMap::new(),
         scrape: None,
         errors: Vec::new(),
     }

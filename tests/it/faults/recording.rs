@@ -42,8 +42,11 @@ enum Line {
 /// What clients felt.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Impact {
-    /// When the first request failed everywhere or took longer than a second, ms since the epoch.
+    /// When the first of two requests within ten seconds failed everywhere or took longer than a second, ms since the
+    /// epoch: one alone may be this machine's, busy with other tests.
     pub first_ms: Option<i64>,
+    #[serde(skip)]
+    last_failed_ms: Option<i64>,
     /// Requests that did.
     pub failed: usize,
     pub requests: usize,
@@ -55,7 +58,8 @@ impl Impact {
         self.requests += 1;
         if !done {
             self.failed += 1;
-            self.first_ms.get_or_insert(began_ms);
+            let before = self.last_failed_ms.replace(began_ms).filter(|before| began_ms - before <= 10_000);
+            self.first_ms = self.first_ms.or(before);
         }
     }
 }

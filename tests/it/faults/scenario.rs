@@ -177,6 +177,11 @@ pub enum Action {
         member: Whom,
     },
     OpenMetrics,
+    /// What the member's metrics port answers is dated so much later, as on a machine whose clock is ahead.
+    AdvanceClock {
+        member: Whom,
+        by: ConfigDuration,
+    },
 }
 
 /// A member, as it is at that moment.

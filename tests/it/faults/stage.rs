@@ -199,6 +199,10 @@ impl Stage {
                 let place = self.place(*member).await;
                 self.metrics[place].cut(true);
             }
+            Action::AdvanceClock { member, by } => {
+                let place = self.place(*member).await;
+                self.metrics[place].shift_dates(i64::try_from(by.0.as_secs()).expect("short"));
+            }
             Action::OpenMetrics => self.metrics.iter().for_each(|proxy| proxy.cut(false)),
             Action::ExpireCertificates => {
                 let pki = &self.cluster.pki;
