@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::cluster::MEMBERS_EVERY;
+use super::cluster::{HEALTH_EVERY, MEMBERS_EVERY};
 use crate::model::unit::{ByteSize, ConfigDuration};
 
 /// How often `watch` looks, and how much it remembers.
@@ -57,7 +57,8 @@ impl WatchConfig {
     }
 
     /// What one member is asked at most, requests per second, when nothing is wrong: its status; a linearizable and a
-    /// serializable read; `/metrics`, at least for events; and the member list, of which it may be the one that is asked.
+    /// serializable read; `/metrics`, at least for events; the three health endpoints; and the member list, of which it
+    /// may be the one that is asked.
     pub fn requests_per_second(&self) -> f64 {
         let per_second = |interval: Duration| 1.0 / interval.as_secs_f64().max(0.001);
         let metrics = self.scrape_interval.0.min(self.events_interval.0);
@@ -65,6 +66,7 @@ impl WatchConfig {
             + 2.0 * per_second(self.quorum_interval.0)
             + per_second(metrics)
             + per_second(MEMBERS_EVERY)
+            + 3.0 * per_second(HEALTH_EVERY)
     }
 
     /// What is wrong with the values, as (key, message).
