@@ -24,22 +24,15 @@ pub(super) fn from_document(
     document: &mut Document<'_>,
     path: Option<&Path>,
     environment: &Environment,
-    overrides: Overrides,
+    mut overrides: Overrides,
 ) -> Config {
     let mut warnings = Vec::new();
     let store_only = overrides.store_only;
     let jobs = jobs(document, overrides.known_jobs.as_deref());
     let watch: WatchConfig = document.section("watch");
     let sources = sources::sources(document, path, environment, store_only);
-    let mut clusters = if store_only {
-        named_clusters(document)
-    } else {
-        let optional = overrides.clusters_optional || !sources.is_empty();
-        clusters(document, environment, overrides.cluster, &watch, optional)
-    };
-    let names: BTreeSet<ClusterName> = clusters.iter().map(|setup| setup.config.name.clone()).collect();
-    let configured = clusters.len();
-    clusters.extend(sources::found(overrides.found, &names, environment, &watch, store_only, &mut warnings));
+    let (clusters, configured) =
+        all_clusters(document, environment, &mut overrides, &watch, !sources.is_empty(), &mut warnings);
     // What names a cluster that is not there may mean one that comes.
     let mut absent = (!sources.is_empty()).then(Vec::new);
     let (names, channels, holds) = channels(document, environment, store_only);
@@ -114,6 +107,28 @@ fn warnings_of_slos(config: &mut Config) {
             slo.name
         ));
     }
+}
+
+/// Those of the file and the command line, then those that sources found; and how many are not found.
+fn all_clusters(
+    document: &mut Document<'_>,
+    environment: &Environment,
+    overrides: &mut Overrides,
+    watch: &WatchConfig,
+    may_come: bool,
+    warnings: &mut Vec<String>,
+) -> (Vec<ClusterSetup>, usize) {
+    let mut clusters = if overrides.store_only {
+        named_clusters(document)
+    } else {
+        let optional = overrides.clusters_optional || may_come;
+        clusters(document, environment, overrides.cluster.take(), watch, optional)
+    };
+    let configured = clusters.len();
+    let names: BTreeSet<ClusterName> = clusters.iter().map(|setup| setup.config.name.clone()).collect();
+    let found = std::mem::take(&mut overrides.found);
+    clusters.extend(sources::found(found, &names, environment, watch, overrides.store_only, warnings));
+    (clusters, configured)
 }
 
 /// `[[cluster]]`, then the one of the command line.

@@ -84,7 +84,7 @@ pub(super) fn found(
         match usable(config, environment, watch) {
             Ok(setup) => setups.push(setup),
             Err(problem) => {
-                warnings.push(format!("the cluster {name} that was found is left out: {problem}"))
+                warnings.push(format!("the cluster {name} that was found is left out: {problem}"));
             }
         }
     }

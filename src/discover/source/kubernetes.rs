@@ -166,7 +166,7 @@ impl Kubernetes {
         let body = body.map_err(|error| wrong(chain(&error)))?;
         if !status.is_success() {
             let said = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
-            let said = said["message"].as_str().unwrap_or_default().to_owned();
+            let said = said.get("message").and_then(|said| said.as_str()).unwrap_or_default().to_owned();
             return Err(wrong(format!("{status} {said}")));
         }
         let list: List = serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?;

@@ -181,7 +181,8 @@ fn figure(value: Option<f64>, show: impl Fn(f64) -> String, class: &'static str)
 
 /// Says of each figure whether it is far from the fleet's median.
 fn mark_far(rows: &mut [Row]) {
-    let columns: [(&str, fn(&mut Row) -> &mut Figure); 3] = [
+    type Column = fn(&mut Row) -> &mut Figure;
+    let columns: [(&str, Column); 3] = [
         ("put_latency_p99", |row| &mut row.put_p99),
         ("wal_fsync_p99", |row| &mut row.fsync_p99),
         ("db_used_share", |row| &mut row.db_ratio),
