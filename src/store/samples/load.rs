@@ -187,12 +187,12 @@ async fn tasks(
     };
     let mut days: Vec<(Day, Table)> =
         store.days(Table::Samples).await?.into_iter().map(|d| (d, Table::Samples)).collect();
-    // The finer first: a coarser one answers where nothing finer is left, or where that is wanted.
+    // The finer first: hours answer where nothing finer is left.
     for rollup in [Table::Rollup5m, Table::Rollup1h] {
         for day in store.days(rollup).await? {
             match days.binary_search_by_key(&day, |(day, _)| *day) {
                 Err(at) => days.insert(at, (day, rollup)),
-                Ok(at) if detail == Detail::Coarse => {
+                Ok(at) if detail == Detail::Coarse && rollup == Table::Rollup5m => {
                     if let Some((_, table)) = days.get_mut(at) {
                         *table = rollup;
                     }
