@@ -36,8 +36,8 @@ pub use labels::{Label, Labels, LabelsError, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use name::{ClusterId, ClusterName, Instance, MemberId, NameError};
 pub use reading::{
-    Alarm, ClockOffset, EndpointHealth, ErrorKind, MemberReading, MemberStatus, ReadProbe, Reading,
-    ReadingError, ReadingRow, Role, Scrape, StatusSource,
+    Alarm, ClockOffset, EndpointHealth, ErrorKind, MemberReading, MemberStatus, NodeScrape, ReadProbe,
+    Reading, ReadingError, ReadingRow, Role, Scrape, StatusSource,
 };
 pub use samples::{Samples, SeriesList, TargetSeries};
 pub use schedule::{CronSchedule, ScheduleError};

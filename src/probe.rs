@@ -14,9 +14,11 @@ pub mod derived;
 pub mod exposition;
 mod fetch;
 mod health;
+mod host;
 mod late;
 mod links;
 mod member;
+mod node;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -35,6 +37,7 @@ use late::Late;
 pub use changes::{Known, changes};
 pub use config::ScrapeConfig;
 pub use exposition::SeriesPool;
+pub use host::Machine;
 
 /// What a reading shall hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -132,7 +135,8 @@ impl Prober {
             key: "scrape.drop",
             problem: e.to_string(),
         })?;
-        let limits = member::Limits { timeout: scrape.timeout.0, max_body_bytes: scrape.max_body.0, keep };
+        let (timeout, max_body_bytes) = (scrape.timeout.0, scrape.max_body.0);
+        let limits = member::Limits { timeout, max_body_bytes, keep, machine: None };
         let targets = targets::Targets::new(config, login, Arc::clone(pool))?;
         let state = State {
             targets,
@@ -147,6 +151,13 @@ impl Prober {
             state: Arc::new(Mutex::new(state)),
             listing: Late::default(),
         })
+    }
+
+    /// Reads the machine, too, where members run on it.
+    #[must_use]
+    pub fn on(mut self, machine: Machine) -> Self {
+        self.limits.machine = Some(machine);
+        self
     }
 
     /// One collection, started at `now_ms` (ms since the epoch). Never fails: what could not be read is an

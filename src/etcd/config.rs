@@ -37,6 +37,9 @@ pub struct ClusterConfig {
     /// have no known one, unless all these URLs are on loopback: then it is `/metrics` of their client URL.
     #[serde(default)]
     pub metrics_urls: Vec<String>,
+    /// Where the node exporters of the members' machines are: none, one URL with `{host}` in it, or one per endpoint.
+    #[serde(default)]
+    pub node_exporter_urls: Vec<String>,
     /// Whether members that only the member list names are watched too.
     #[serde(default = "yes")]
     pub discover_members: bool,
@@ -132,6 +135,7 @@ impl ClusterConfig {
             backup_auth: None,
             backup_tls: None,
             metrics_urls: Vec::new(),
+            node_exporter_urls: Vec::new(),
             discover_members: true,
             timeouts: TimeoutConfig::default(),
             max_requests_per_second: two(),
@@ -196,9 +200,13 @@ impl ClusterConfig {
         if self.backup_tls.is_some() && self.tls.is_none() {
             return wrong("backup-tls", "needs tls: the members are reached without it");
         }
-        let template = matches!(self.metrics_urls.as_slice(), [one] if one.contains("{host}"));
-        if !self.metrics_urls.is_empty() && !template && self.metrics_urls.len() != self.endpoints.len() {
-            return wrong("metrics-urls", "give one per endpoint, or a single one with {host} in it");
+        for (key, urls) in
+            [("metrics-urls", &self.metrics_urls), ("node-exporter-urls", &self.node_exporter_urls)]
+        {
+            let template = matches!(urls.as_slice(), [one] if one.contains("{host}"));
+            if !urls.is_empty() && !template && urls.len() != self.endpoints.len() {
+                return wrong(key, "give one per endpoint, or a single one with {host} in it");
+            }
         }
         if !(self.max_requests_per_second.is_finite() && self.max_requests_per_second > 0.0) {
             return wrong("max-requests-per-second", "must be more than 0");

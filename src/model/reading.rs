@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterId, ClusterName, Instance, MemberId, Samples};
+use super::{ClusterId, ClusterName, Instance, Labels, MemberId, Samples};
 
 /// One health collection of one cluster. Serialised without the samples of its scrapes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,6 +77,13 @@ pub struct MemberReading {
     pub health: BTreeMap<String, EndpointHealth>,
     /// `None` when `/metrics` was not due or not configured; a failed scrape is one with an error.
     pub scrape: Option<Scrape>,
+    /// What the machine says that the member runs on, where that is the monitor's own, in the same readings as `scrape`:
+    /// labels with `__name__`, without those of the member.
+    #[serde(skip)]
+    pub host: Vec<(Labels, f64)>,
+    /// What the node exporter beside it says.
+    #[serde(skip)]
+    pub node: Option<NodeScrape>,
     pub errors: Vec<ReadingError>,
 }
 
@@ -108,6 +115,8 @@ impl MemberReading {
             serializable_read: self.serializable_read.clone(),
             health: self.health.clone(),
             scrape,
+            host: Vec::new(),
+            node: None,
             errors: self.errors.clone(),
         }
     }
@@ -290,6 +299,15 @@ pub struct ClockOffset {
     /// Positive where the member's clock is ahead.
     pub seconds: f64,
     pub within_seconds: f64,
+}
+
+/// One fetch of a node exporter's metrics: those that the product uses.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeScrape {
+    /// Its start, ms since the epoch, UTC.
+    pub ts_ms: i64,
+    /// Labels with `__name__` and `job`, without `cluster` and `instance`.
+    pub samples: Samples,
 }
 
 /// One fetch of a member's `/metrics`.

@@ -112,6 +112,8 @@ mod tests {
             serializable_read: None,
             health: BTreeMap::new(),
             scrape: None,
+            host: Vec::new(),
+            node: None,
             errors: Vec::new(),
         };
         let cluster = "c".parse().expect("name");

@@ -154,7 +154,9 @@ fn of_member(reading: &Reading, member: &MemberReading, out: &mut Vec<Derived>) 
         }
     }
     if member.reachable() {
-        let refused = |error: &ReadingError| matches!(error.kind, ErrorKind::Denied | ErrorKind::Auth);
+        let refused = |error: &ReadingError| {
+            matches!(error.kind, ErrorKind::Denied | ErrorKind::Auth) && error.during != "node-exporter"
+        };
         let refused = member.errors.iter().any(refused);
         push(out, at, "etcd_monitor_rights_missing", &[], flag(refused));
     }
@@ -164,6 +166,9 @@ fn of_member(reading: &Reading, member: &MemberReading, out: &mut Vec<Derived>) 
     }
     for (peer, heard) in &member.hears {
         push(out, at, "etcd_monitor_peer_heard", &[("peer", peer.as_str())], flag(*heard));
+    }
+    for (labels, value) in &member.host {
+        out.push((at.cloned(), (labels.clone(), *value)));
     }
     let Some(status) = &member.status else { return };
     if status.raft_term != 0 {
@@ -263,6 +268,8 @@ mod tests {
             serializable_read: None,
             health: BTreeMap::new(),
             scrape: None,
+            host: Vec::new(),
+            node: None,
             errors: Vec::new(),
         }
     }

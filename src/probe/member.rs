@@ -11,6 +11,8 @@ use super::degraded;
 use super::exposition::Keep;
 use super::fetch::{Body, fetch};
 use super::health;
+use super::host::Machine;
+use super::node;
 use super::targets::Target;
 use crate::etcd::wire::StatusResponse;
 use crate::etcd::{EtcdError, Member};
@@ -44,6 +46,8 @@ pub(super) struct Limits {
     pub(super) timeout: Duration,
     pub(super) max_body_bytes: u64,
     pub(super) keep: Keep,
+    /// Where members may run that are read.
+    pub(super) machine: Option<Machine>,
 }
 
 /// A member's reading with what only the cluster level uses.
@@ -76,7 +80,7 @@ pub(super) async fn probe(target: &Target, now_ms: i64, parts: Parts, limits: &L
     };
     // Who has not said that it follows a leader is not waited for with reads.
     let well = AtomicBool::new(!parts.status);
-    let (status, linear, serial, scrape, health) = tokio::join!(
+    let (status, linear, serial, scrape, health, host, node) = tokio::join!(
         async {
             if !parts.status {
                 return None;
@@ -87,6 +91,13 @@ pub(super) async fn probe(target: &Target, now_ms: i64, parts: Parts, limits: &L
         async { if parts.quorum_read { Some(read_within(member, true, parts, &well).await) } else { None } },
         scrape_within(target, member, (now_ms, start), (parts, limits)),
         async { if parts.health { Some(health::ask(member, parts.patience).await) } else { None } },
+        async {
+            match &limits.machine {
+                Some(machine) if parts.scrape => machine.figures(&target.instance).await,
+                _ => Vec::new(),
+            }
+        },
+        node_within(target, member, now_ms, (parts, limits)),
     );
     let reading = &mut probed.reading;
     for (slot, outcome) in
@@ -100,6 +111,12 @@ pub(super) async fn probe(target: &Target, now_ms: i64, parts: Parts, limits: &L
     if let Some((scrape, error)) = scrape {
         reading.scrape = Some(scrape);
         reading.errors.extend(error);
+    }
+    reading.host = host;
+    match node {
+        Some(Ok(node)) => reading.node = Some(node),
+        Some(Err(why)) => reading.errors.push(why),
+        None => {}
     }
     remember_quota(target, reading);
     remember_health(target, reading, health, status.as_ref());
@@ -134,6 +151,8 @@ fn empty(target: &Target, now_ms: i64) -> MemberReading {
         serializable_read: None,
         health: BTreeMap::new(),
         scrape: None,
+        host: Vec::new(),
+        node: None,
         errors: Vec::new(),
     }
 }
@@ -243,6 +262,19 @@ async fn scrape_within(
     let seconds = began.elapsed().as_secs_f64();
     let message = format!("metrics at {url}: no answer within {seconds:.1} s");
     Some((no_scrape(now_ms, seconds), Some(error(ErrorKind::Timeout, "metrics", message))))
+}
+
+/// What the node exporter says, if that comes within patience; what comes later is old.
+async fn node_within(
+    target: &Target,
+    member: &Member,
+    now_ms: i64,
+    (parts, limits): (Parts, &Limits),
+) -> Option<node::Fetched> {
+    let url = target.node_url.clone().filter(|_| parts.scrape)?;
+    let (asked, member, limits) = (target.clone(), member.clone(), limits.clone());
+    let ask = async move { node::scrape(&asked, &member, &url, now_ms, &limits).await };
+    target.node.within(parts.patience, ask).await
 }
 
 /// One that gave nothing.

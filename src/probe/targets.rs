@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::exposition::{SeriesCache, SeriesPool};
 use super::late::Late;
 use super::member::{Memory, Scraped};
+use super::node;
 use crate::etcd::wire::{ListedMember, StatusResponse};
 use crate::etcd::{ClusterConfig, EtcdError, Login, Member};
 use crate::model::{Instance, MemberId};
@@ -18,6 +19,7 @@ pub(super) struct Target {
     /// asked because its URL is plain although TLS is configured.
     pub(super) member: Result<Member, String>,
     pub(super) metrics_url: Option<String>,
+    pub(super) node_url: Option<String>,
     /// Its place in the configured endpoints; `None` if only the member list names it.
     pub(super) configured: Option<usize>,
     pub(super) listed: Option<Listed>,
@@ -25,6 +27,8 @@ pub(super) struct Target {
     pub(super) memory: Arc<Mutex<Memory>>,
     pub(super) status: Arc<Late<Result<StatusResponse, EtcdError>>>,
     pub(super) scrape: Arc<Late<Scraped>>,
+    pub(super) node: Arc<Late<node::Fetched>>,
+    pub(super) node_cache: Arc<Mutex<SeriesCache>>,
 }
 
 /// What the member list says of a member.
@@ -166,6 +170,11 @@ impl Targets {
         configured: Option<usize>,
     ) -> Target {
         let template = self.config.metrics_urls.first().filter(|_| self.has_template());
+        let node_url = match (self.config.node_exporter_urls.as_slice(), configured) {
+            ([one], _) if one.contains("{host}") => Some(one.replace("{host}", instance.host())),
+            (urls, Some(at)) => urls.get(at).cloned(),
+            _ => None,
+        };
         let metrics_url = match (template, &member) {
             (Some(template), _) => Some(template.replace("{host}", instance.host())),
             // With a URL per endpoint nothing is known of where other members serve theirs.
@@ -178,12 +187,15 @@ impl Targets {
             instance,
             member,
             metrics_url,
+            node_url,
             configured,
             listed: None,
             cache: Arc::new(Mutex::new(SeriesCache::new(Arc::clone(&self.pool)))),
             memory: Arc::default(),
             status: Arc::default(),
             scrape: Arc::default(),
+            node: Arc::default(),
+            node_cache: Arc::new(Mutex::new(SeriesCache::new(Arc::clone(&self.pool)))),
         }
     }
 }

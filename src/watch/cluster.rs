@@ -149,7 +149,11 @@ impl ClusterWatch {
         if !scraped {
             let owed = |member: &MemberReading| self.owed.contains_key(&member.instance);
             let looked_at = reading.members.iter_mut().filter(|member| !owed(member));
-            looked_at.for_each(|member| member.scrape = None);
+            looked_at.for_each(|member| {
+                member.scrape = None;
+                member.host.clear();
+                member.node = None;
+            });
         }
         let late = !scraped && reading.members.iter().any(|member| member.scrape.is_some());
         if scraped || late {
@@ -298,6 +302,9 @@ fn keep(
     for member in &reading.members {
         if let Some(scrape) = &member.scrape {
             put(Some(&member.instance), SampleKind::Scraped, scrape.ts_ms, scrape.samples.clone());
+        }
+        if let Some(node) = &member.node {
+            put(Some(&member.instance), SampleKind::Node, node.ts_ms, node.samples.clone());
         }
     }
     let counted = scrapes.iter().filter(|(instance, _)| is_member(reading, instance));

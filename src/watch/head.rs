@@ -107,7 +107,7 @@ impl Head {
         };
         let mut ended = Vec::new();
         for instance in instances {
-            for kind in [SampleKind::Scraped, SampleKind::Derived] {
+            for kind in [SampleKind::Scraped, SampleKind::Derived, SampleKind::Node] {
                 let of_it = self.append(cluster, instance.as_ref(), kind, ts_ms, &Samples::default());
                 ended.push((instance.clone(), of_it));
             }
@@ -200,6 +200,8 @@ pub enum SampleKind {
     Scraped,
     /// What the probe adds: `up`, `scrape_*`, `etcd_monitor_*`.
     Derived,
+    /// What the node exporter said.
+    Node,
     /// Part of what the probe adds, taken between two scrapes because something changed: what is missing
     /// was not asked, so nothing ends.
     Between,
@@ -209,7 +211,9 @@ pub enum SampleKind {
 pub fn full_labels(cluster: &ClusterName, instance: Option<&Instance>, scraped: &Labels) -> Labels {
     let mut labels: Vec<Label> = scraped.iter().cloned().collect();
     labels.push(Label::new("cluster", cluster.as_str()));
-    labels.push(Label::new("job", "etcd"));
+    if scraped.get("job").is_none() {
+        labels.push(Label::new("job", "etcd"));
+    }
     if let Some(instance) = instance {
         labels.push(Label::new("instance", instance.as_str()));
     }

@@ -9,7 +9,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("etcd", &["model"]),
     ("discover", &["model", "etcd"]),
-    ("probe", &["model", "etcd"]),
+    ("probe", &["model", "etcd", "discover"]),
     ("inspect", &["model", "etcd"]),
     ("promql", &["model"]),
     ("store", &["model"]),

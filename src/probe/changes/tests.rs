@@ -29,6 +29,8 @@ pub(in crate::probe) fn member(id: u64, leader: u64, term: u64) -> MemberReading
         serializable_read: None,
         health: BTreeMap::new(),
         scrape: None,
+        host: Vec::new(),
+        node: None,
         errors: Vec::new(),
     }
 }

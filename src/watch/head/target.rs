@@ -12,6 +12,7 @@ use crate::model::{
 pub(super) struct TargetHead {
     scraped: Stream,
     derived: Stream,
+    node: Stream,
 }
 
 /// Entries stand at the positions of their series in `list`. As long as a target exposes the same series, taking
@@ -53,6 +54,7 @@ impl TargetHead {
         match kind {
             SampleKind::Scraped => self.scraped.append(intake, ts_ms, samples),
             SampleKind::Derived => self.derived.append(intake, ts_ms, samples),
+            SampleKind::Node => self.node.append(intake, ts_ms, samples),
             SampleKind::Between => {
                 self.derived.append_some(intake, ts_ms, samples);
                 Samples::default()
@@ -61,7 +63,11 @@ impl TargetHead {
     }
 
     pub(super) fn refill(&mut self, intake: &mut Intake<'_>, labels: &Labels, series: &Series) {
-        let stream = if is_derived(labels.metric_name()) { &mut self.derived } else { &mut self.scraped };
+        let stream = match labels.metric_name() {
+            name if is_derived(name) => &mut self.derived,
+            name if name.starts_with("node_") => &mut self.node,
+            _ => &mut self.scraped,
+        };
         let one = SeriesList::new(vec![Arc::new(TargetSeries::new(labels.clone()))]);
         for at in stream.join(intake, &one) {
             let Some(entry) = stream.entries.get_mut(at) else { continue };
@@ -75,7 +81,7 @@ impl TargetHead {
     pub(super) fn select(&self, selection: &Selection, full: &dyn Fn(&Labels) -> Labels) -> Vec<Series> {
         let name = selection.demanded(METRIC_NAME);
         let mut found = Vec::new();
-        for stream in [&self.scraped, &self.derived] {
+        for stream in [&self.scraped, &self.derived, &self.node] {
             match name {
                 Some(name) => {
                     let positions = stream.list.of_metric(name).iter();
