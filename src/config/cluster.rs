@@ -40,6 +40,7 @@ impl ClusterSetup {
             max_body: own.max_body.unwrap_or(fleet.max_body),
             max_series_per_member: own.max_series_per_member.unwrap_or(fleet.max_series_per_member),
             drop: own.drop.clone().unwrap_or_else(|| fleet.drop.clone()),
+            host_metrics: fleet.host_metrics,
         }
     }
 

@@ -17,7 +17,7 @@ use crate::config::{ClusterSetup, Config, ConfigErrors, Environment};
 use crate::deliver::Deliverer;
 use crate::etcd::ClusterConfig;
 use crate::model::chain;
-use crate::probe::{ReadingSource, SeriesPool};
+use crate::probe::{Machine, ReadingSource, SeriesPool};
 use crate::promql::EvalOptions;
 use crate::rules::{RuleGroup, RuleOptions};
 use crate::store::{Store, Writer, heartbeat};
@@ -44,6 +44,7 @@ pub struct Services {
     pub(super) discovered: discovery::Memory,
     /// Series of all clusters share their texts.
     pool: Arc<SeriesPool>,
+    machine: Machine,
 }
 
 impl Services {
@@ -77,8 +78,21 @@ impl Services {
         let judge = Judge::new(store.clone(), deliverer, config.rule_interval_ms(), options);
         let (judge, changed) = (Arc::new(judge), Notify::new());
         let (current, _) = watch::channel(Arc::new(config.clone()));
-        let (discovered, pool) = Default::default();
-        Ok(Self { config, store, writer, clock, host, shutdown, judge, changed, current, discovered, pool })
+        let (discovered, pool, machine) = Default::default();
+        Ok(Self {
+            config,
+            store,
+            writer,
+            clock,
+            host,
+            shutdown,
+            judge,
+            changed,
+            current,
+            discovered,
+            pool,
+            machine,
+        })
     }
 
     /// The configuration with the clusters that are there now.
@@ -235,7 +249,10 @@ impl Context {
 
     /// The cluster as a watch looks at it.
     fn target(&self, cluster: &ClusterSetup) -> anyhow::Result<Target> {
-        let prober = cluster.prober(&self.config.scrape, &self.services.pool)?;
+        let mut prober = cluster.prober(&self.config.scrape, &self.services.pool)?;
+        if self.config.scrape.host_metrics {
+            prober = prober.on(self.services.machine.clone());
+        }
         let source: Box<dyn ReadingSource> = Box::new(prober);
         let config = Some(cluster.watch(&self.config.watch));
         Ok(Target { name: cluster.config.name.clone(), source, config })

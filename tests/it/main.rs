@@ -35,6 +35,7 @@ mod events;
 mod faults;
 mod first_contact;
 mod help;
+mod host;
 mod incidents;
 mod inspect;
 mod lambda;
