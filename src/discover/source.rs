@@ -192,7 +192,7 @@ impl Source {
                 // Entries of one name are parts of one cluster, as Prometheus' target groups are.
                 Ok(part) => match look.clusters.entry(part.name.clone()) {
                     Entry::Vacant(place) => drop(place.insert(part)),
-                    Entry::Occupied(whole) => join(whole.into_mut(), part),
+                    Entry::Occupied(whole) => join(whole.into_mut(), &part),
                 },
             }
         }
@@ -220,7 +220,7 @@ impl Source {
 }
 
 /// Adds the members of a part that are not there yet, with the URLs that are theirs.
-fn join(whole: &mut ClusterConfig, part: ClusterConfig) {
+fn join(whole: &mut ClusterConfig, part: &ClusterConfig) {
     let of_each = |urls: &[String]| urls.len() == part.endpoints.len() && !has_pattern(urls);
     let (metrics, nodes) = (of_each(&part.metrics_urls), of_each(&part.node_exporter_urls));
     for (nth, endpoint) in part.endpoints.iter().enumerate() {
