@@ -18,8 +18,9 @@ use crate::probe::{self, Known, Parts, ReadingSource};
 const MEMBERS_EVERY: Duration = Duration::from_secs(8);
 /// Of a watch that stands by: what only events need, the one that tells them sees.
 const MEMBERS_EVERY_STANDING_BY: Duration = Duration::from_secs(60);
-/// Three requests each time, and what they tell is seldom what nothing else does.
-const HEALTH_EVERY: Duration = Duration::from_secs(60);
+/// Three requests each time, and what they tell is seldom what nothing else does. All watches over a store ask in the same
+/// moments, so that they judge by the same answers.
+const HEALTH_EVERY: Duration = Duration::from_secs(120);
 const ALARMS_EVERY: Duration = Duration::from_secs(300);
 
 /// What of the time between two ticks a slow member may take of one.
@@ -261,8 +262,13 @@ impl Schedule {
         if scrape || look {
             self.looked_ms = now_ms;
         }
+        let health = now_ms >= self.health_ms;
+        if health {
+            let every_ms = ms(HEALTH_EVERY);
+            self.health_ms = now_ms - now_ms.rem_euclid(every_ms) + every_ms;
+        }
         let parts = Parts {
-            health: speaks && is_due(&mut self.health_ms, HEALTH_EVERY),
+            health,
             patience: self.patience,
             status: true,
             quorum_read,
@@ -385,6 +391,18 @@ mod tests {
         let mut asks = |now_ms: i64| schedule.due(now_ms, now_ms >= 4_000).parts.member_list;
         let asked: Vec<i64> = (0..30_000).step_by(2_000).filter(|now_ms| asks(*now_ms)).collect();
         assert_eq!(asked, [0, 12_000, 20_000, 28_000]);
+    }
+
+    #[test]
+    fn all_watches_ask_for_health_in_the_same_moments() {
+        for (began_ms, expected) in
+            [(1_000_000, [1_000_000, 1_080_000, 1_200_000]), (1_061_000, [1_061_000, 1_081_000, 1_201_000])]
+        {
+            let mut schedule = Schedule::new(WatchConfig::default());
+            let ticks = (began_ms..1_230_000).step_by(2_000);
+            let asked: Vec<i64> = ticks.filter(|now_ms| schedule.due(*now_ms, false).parts.health).collect();
+            assert_eq!(asked, expected);
+        }
     }
 
     #[test]
