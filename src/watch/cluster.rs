@@ -124,6 +124,15 @@ impl ClusterWatch {
         self.schedule.intervals.status_interval.0
     }
 
+    /// Nothing is read for a while: what is read after it is compared with nothing before it, and nothing was due meanwhile.
+    pub(super) fn rest(&mut self) {
+        let patience = self.schedule.patience;
+        self.schedule = Schedule { patience, ..Schedule::new(self.schedule.intervals.clone()) };
+        self.known = None;
+        self.scrapes.clear();
+        self.owed.clear();
+    }
+
     /// Reads what is due at `now_ms` and hands it to the head and the buffer.
     /// A watch that stands by (not `speaks`) asks less: all instances together keep the promise of requests.
     pub async fn tick(&mut self, now_ms: i64, speaks: bool, head: &Head, buffer: &Buffer) -> Tick {

@@ -125,6 +125,10 @@ impl<C: Fn() -> i64 + Send + Sync> Ticker for Polled<C> {
     }
 
     async fn tick(&mut self) {
+        if self.shared.view.rests() {
+            self.cluster.rest();
+            return;
+        }
         let now_ms = (self.now_ms)();
         let tick = self.shared.tick(&mut self.cluster, now_ms).await;
         // What happened is stored at once, however long a flush may wait.
