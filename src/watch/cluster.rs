@@ -73,7 +73,8 @@ struct Schedule {
     scrape_ms: i64,
     members_ms: i64,
     alarms_ms: i64,
-    health_ms: i64,
+    health_ms: Option<i64>,
+    health_asked: bool,
     /// When `/metrics` was asked last, whatever for.
     looked_ms: i64,
     patience: Option<Duration>,
@@ -234,7 +235,8 @@ impl Schedule {
             scrape_ms: never,
             members_ms: never,
             alarms_ms: never,
-            health_ms: never,
+            health_ms: None,
+            health_asked: false,
             looked_ms: never,
             patience: None,
         }
@@ -271,11 +273,7 @@ impl Schedule {
         if scrape || look {
             self.looked_ms = now_ms;
         }
-        let health = now_ms >= self.health_ms;
-        if health {
-            let every_ms = ms(HEALTH_EVERY);
-            self.health_ms = now_ms - now_ms.rem_euclid(every_ms) + every_ms;
-        }
+        let health = self.health_due(now_ms, speaks);
         let parts = Parts {
             health,
             patience: self.patience,
@@ -287,6 +285,21 @@ impl Schedule {
         };
         let scrapes = if scrape { 1 + u64::try_from(missed).unwrap_or(0) } else { 0 };
         Due { parts, look, scrapes }
+    }
+}
+
+impl Schedule {
+    /// In the moments that all watches share; one that speaks also as soon as it does, and one that reads but once.
+    fn health_due(&mut self, now_ms: i64, speaks: bool) -> bool {
+        let every_ms = ms(HEALTH_EVERY);
+        let next_ms = now_ms - now_ms.rem_euclid(every_ms) + every_ms;
+        let first_ms = if self.patience.is_some() { next_ms } else { now_ms };
+        let is_due = now_ms >= *self.health_ms.get_or_insert(first_ms) || speaks && !self.health_asked;
+        if is_due {
+            self.health_ms = Some(next_ms);
+            self.health_asked = true;
+        }
+        is_due
     }
 }
 
@@ -404,12 +417,16 @@ mod tests {
 
     #[test]
     fn all_watches_ask_for_health_in_the_same_moments() {
-        for (began_ms, expected) in
-            [(1_000_000, [1_000_000, 1_080_000, 1_200_000]), (1_061_000, [1_061_000, 1_081_000, 1_201_000])]
-        {
-            let mut schedule = Schedule::new(WatchConfig::default());
+        let patience = Some(Duration::from_secs(1));
+        for (began_ms, patience, speaks, expected) in [
+            (1_000_000, None, false, vec![1_000_000, 1_080_000, 1_200_000]),
+            (1_061_000, patience, true, vec![1_061_000, 1_081_000, 1_201_000]),
+            // Who begins to stand by is in no hurry: its like knows.
+            (1_000_000, patience, false, vec![1_080_000, 1_200_000]),
+        ] {
+            let mut schedule = Schedule { patience, ..Schedule::new(WatchConfig::default()) };
             let ticks = (began_ms..1_230_000).step_by(2_000);
-            let asked: Vec<i64> = ticks.filter(|now_ms| schedule.due(*now_ms, false).parts.health).collect();
+            let asked: Vec<i64> = ticks.filter(|now_ms| schedule.due(*now_ms, speaks).parts.health).collect();
             assert_eq!(asked, expected);
         }
     }
