@@ -35,7 +35,7 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
     let live = is_live(context.store(), &context.config().watch, now_ms).await?;
     let owned = |group: &&RuleGroup| rules::owner(group, live) == Owner::Evaluate;
     let groups: Vec<RuleGroup> = context.config().groups.iter().filter(owned).cloned().collect();
-    let interval_ms = context.config().expected_interval_ms();
+    let interval_ms = context.config().rule_interval_ms();
     let mut selections = rules::selections(&groups, now_ms, interval_ms);
     let limit = context.config().query.max_samples;
     let judge = &context.services.judge;

@@ -5,6 +5,7 @@ use crate::run::JobSpec;
 mod collect;
 mod compact;
 mod deliver;
+mod discover;
 mod evaluate;
 mod forecast;
 mod inspect;
@@ -16,6 +17,7 @@ pub const ALL: &[&JobSpec] = &[
     &collect::JOB,
     &compact::JOB,
     &deliver::JOB,
+    &discover::JOB,
     &evaluate::JOB,
     &forecast::JOB,
     &inspect::JOB,

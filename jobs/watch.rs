@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When};
-use crate::run::{live, node_settings};
+use crate::run::{discovery, live, node_settings};
 use crate::watch::Watch;
 
 /// The `watch` job.
@@ -23,13 +23,15 @@ pub const JOB: JobSpec = JobSpec {
 
 async fn run(context: Context) -> anyhow::Result<Summary> {
     let groups = context.config().groups.clone();
-    let watch = Watch::start(context.watch_setup(groups)?, context.now_ms()).await;
+    let (changes, heeded) = tokio::sync::mpsc::channel(1);
+    let watch = Watch::start(context.watch_setup(groups)?, context.now_ms()).await.with_changes(heeded);
     let services = Arc::clone(&context.services);
     let clock = services.clock.clone();
     let changed = move || services.changed.notify_one();
     let stop = context.stop.clone();
     let live = live::keep(context.clone(), watch.view(), stop.clone());
-    let settings = node_settings::keep(context, watch.view(), stop.clone());
-    tokio::join!(watch.run(move || clock.now_ms(), stop, changed), live, settings);
+    let settings = node_settings::keep(context.clone(), watch.view(), stop.clone());
+    let clusters = stop.clone().run_until_cancelled_owned(discovery::feed(context, changes));
+    tokio::join!(watch.run(move || clock.now_ms(), stop, changed), live, settings, clusters);
     Ok(Summary::new("stopped"))
 }

@@ -9,6 +9,7 @@ mod compare;
 mod completions;
 mod config;
 mod connection;
+mod discover;
 mod events;
 mod fleet;
 mod help;
@@ -26,6 +27,7 @@ mod silence;
 mod slo;
 mod status;
 mod store;
+mod tags;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -90,6 +92,9 @@ pub enum Command {
     /// Put clusters side by side, figure by figure, with ratios
     #[command(after_help = help::COMPARE)]
     Compare(compare::Compare),
+    /// Ask the sources of clusters which there are, without watching them
+    #[command(after_help = help::DISCOVER)]
+    Discover(discover::Discover),
     /// Show clusters, members, active incidents and how old the data is
     #[command(after_help = help::STATUS)]
     Status(status::Status),
@@ -210,6 +215,7 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Inspect(inspect) => inspect.execute(&global).await,
             Command::Fleet(fleet) => fleet.execute(&global).await,
             Command::Compare(compare) => compare.execute(&global).await,
+            Command::Discover(discover) => discover.execute(&global).await,
             Command::Status(status) => status.execute(&global).await,
             Command::Alerts(alerts) => alerts.execute(&global).await,
             Command::Events(events) => events.execute(&global).await,
@@ -261,6 +267,20 @@ async fn open_to_read(config: &Config) -> anyhow::Result<Store> {
         return Ok(Store::over(std::sync::Arc::new(InMemory::new()), &config.store.url));
     }
     open_store(config).await
+}
+
+/// The configuration with the clusters that were found; the store is opened only where some may be.
+async fn with_found(config: Config) -> anyhow::Result<Config> {
+    if config.sources.is_empty() {
+        return Ok(config);
+    }
+    Ok(open_with_found(config).await?.0)
+}
+
+/// The store, and the configuration with the clusters that were found, as the store has them.
+async fn open_with_found(config: Config) -> anyhow::Result<(Config, Store)> {
+    let store = open_to_read(&config).await?;
+    Ok((crate::run::discovery::with_remembered(config, &store).await, store))
 }
 
 /// The store that the configuration names.

@@ -10,9 +10,11 @@ mod cluster;
 mod document;
 mod effective;
 mod environment;
+mod recipe;
 mod rules;
 mod secrets;
 mod sections;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,9 +28,12 @@ pub use rules::RulesConfig;
 pub use secrets::{SecretError, resolve};
 pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig};
 
+use self::recipe::Recipe;
 use crate::alert::{Routes, StormConfig};
 use crate::deliver::{AckSource, Channel, DeadMan, StandingSilences};
 use crate::discover::data_dir::{Places, sharing_disk};
+use crate::discover::source::Source;
+use crate::etcd::ClusterConfig;
 use crate::inspect::InspectConfig;
 use crate::model::Labels;
 use crate::probe::ScrapeConfig;
@@ -45,7 +50,12 @@ use crate::watch::WatchConfig;
 #[derive(Clone)]
 pub struct Config {
     pub store: StoreConfig,
+    /// Those of the file and the command line, then those that were found.
     pub clusters: Vec<ClusterSetup>,
+    /// How many of them were not found.
+    pub configured: usize,
+    /// Where clusters are looked for.
+    pub sources: Vec<Arc<Source>>,
     pub scrape: ScrapeConfig,
     pub watch: WatchConfig,
     pub inspect: InspectConfig,
@@ -76,6 +86,7 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// What the files say, to compare with.
     pub effective: Effective,
+    recipe: Arc<Recipe>,
 }
 
 /// What the command line says; it wins over file and environment.
@@ -85,6 +96,8 @@ pub struct Overrides {
     pub log: Option<String>,
     /// Watched beside those of the file.
     pub cluster: Option<ClusterSetup>,
+    /// What sources found.
+    pub found: Vec<ClusterConfig>,
     /// The command works without any cluster.
     pub clusters_optional: bool,
     /// The names that `[jobs.<name>]` may have; `None` takes any.
@@ -113,21 +126,21 @@ impl Config {
         overrides: Overrides,
     ) -> Result<Self, ConfigErrors> {
         let (source, text) = read(path)?;
-        let mut document = Document::parse(&source, &text);
-        // What a broken file seems to lack may be there once it is mended.
-        if !document.errors.is_empty() {
-            return Err(ConfigErrors(document.errors));
-        }
-        for (variable, key, value) in environment::overrides(environment) {
-            document.set(variable, &key, value);
-        }
-        document.files.extend(path.map(Path::to_owned));
-        let mut config = check::from_document(&mut document, path, environment, overrides);
-        config.files = std::mem::take(&mut document.files);
-        // The file's own text is in it key by key.
-        config.effective =
-            Effective::of(&text, config.files.get(usize::from(path.is_some())..).unwrap_or_default());
-        if document.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(document.errors)) }
+        let path = path.map(Path::to_owned);
+        let recipe = Arc::new(Recipe { path, source, text, environment: environment.clone(), overrides });
+        let config = recipe.make(recipe.overrides.found.clone())?;
+        Ok(Self { recipe, ..config })
+    }
+
+    /// The same with these found clusters instead of those it has: what rules, objectives and windows say of clusters is
+    /// worked out anew.
+    ///
+    /// # Errors
+    /// When something that speaks of one of the new clusters is wrong.
+    pub fn with_found(&self, found: Vec<ClusterConfig>) -> Result<Self, ConfigErrors> {
+        let Self { clusters, configured, rules, slos, groups, silences, warnings, .. } =
+            self.recipe.make(found)?;
+        Ok(Self { clusters, configured, rules, slos, groups, silences, warnings, ..self.clone() })
     }
 
     /// What is unwise on this machine: a store on the disk whose fsyncs a local etcd waits for.
@@ -178,8 +191,15 @@ impl Config {
         }
     }
 
-    /// How often readings are stored, ms.
+    /// How often readings of every cluster are stored, ms: as often as those of the slowest.
     pub fn expected_interval_ms(&self) -> i64 {
+        let fleet = self.watch.scrape_interval.0;
+        let slowest = self.clusters.iter().map(|setup| setup.watch(&self.watch).scrape_interval.0).max();
+        i64::try_from(slowest.unwrap_or(fleet).as_millis()).unwrap_or(15_000)
+    }
+
+    /// How often rules without an interval of their own are evaluated, ms.
+    pub fn rule_interval_ms(&self) -> i64 {
         i64::try_from(self.watch.scrape_interval.0.as_millis()).unwrap_or(15_000)
     }
 }

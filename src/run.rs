@@ -9,6 +9,7 @@ pub mod clock;
 mod configured;
 mod context;
 pub mod daemon;
+pub mod discovery;
 mod execute;
 pub mod exit_code;
 pub mod inspected;

@@ -46,6 +46,13 @@ pub enum MaintenanceError {
     Interval(#[from] IntervalError),
 }
 
+impl MaintenanceError {
+    /// Whether nothing is wrong but that a cluster is not there.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::UnknownCluster { .. } | Self::UnknownTags { .. })
+    }
+}
+
 /// One window, ready to use.
 #[derive(Debug, Clone)]
 pub struct Maintenance {

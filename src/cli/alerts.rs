@@ -2,12 +2,14 @@
 
 mod show;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Global, Stop, help, open_to_read, output};
+use super::tags::Tags;
+use super::{Global, Stop, help, open_with_found, output};
 use crate::alert::{Silence, SilenceSource as _, Silences};
 use crate::config::Overrides;
 use crate::deliver::read_silences;
@@ -29,6 +31,8 @@ pub struct Alerts {
     /// Only of this cluster
     #[arg(long, value_name = "NAME")]
     cluster: Option<ClusterName>,
+    #[command(flatten)]
+    tags: Tags,
     /// Only those that changed in this time, such as 24h
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     since: Option<ConfigDuration>,
@@ -80,11 +84,16 @@ impl Alerts {
         if let Some(One::Show(show)) = self.one.take() {
             return show.execute(global).await;
         }
-        let config = global.load(Overrides::store_only())?;
-        let store = open_to_read(&config).await?;
+        let (config, store) = open_with_found(global.load(Overrides::store_only())?).await?;
         let now_ms = Clock::System.now_ms();
+        let tagged = self.tags.clusters(&config, &store, now_ms).await?;
         let mut incidents = read(&store, config.silences.silences(now_ms), now_ms).await?;
-        incidents.retain(|incident| self.wants(incident, now_ms));
+        incidents.retain(|incident| {
+            let of_tagged = |names: &BTreeSet<ClusterName>| {
+                incident.cluster().is_some_and(|cluster| names.iter().any(|name| name.as_str() == cluster))
+            };
+            self.wants(incident, now_ms) && tagged.as_ref().is_none_or(of_tagged)
+        });
         incidents.sort_by(|a, b| {
             let order = |i: &Incident| (!i.state.is_active(), std::cmp::Reverse(i.severity), -i.changed_ms);
             order(a).cmp(&order(b)).then_with(|| a.fingerprint.cmp(&b.fingerprint))

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::progress::Progress;
 use super::status::subjects;
-use super::{Global, Stop, open_to_read, output};
+use super::{Global, Stop, open_with_found, output};
 use crate::capacity::{Estimate, Forecast, Outlook, Resource};
 use crate::config::Overrides;
 use crate::model::ClusterName;
@@ -28,8 +28,7 @@ pub struct Capacity {
 
 impl Capacity {
     pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
-        let config = global.load(Overrides::store_only())?;
-        let store = open_to_read(&config).await?;
+        let (config, store) = open_with_found(global.load(Overrides::store_only())?).await?;
         let now_ms = Clock::System.now_ms();
         let mut names: Vec<ClusterName> =
             subjects(&config, &store, now_ms).await?.into_iter().map(|subject| subject.name).collect();

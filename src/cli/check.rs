@@ -74,6 +74,15 @@ impl Check {
             Ok(config) => config,
             Err(stop) => return unknown(&stop),
         };
+        let config = match super::with_found(config).await {
+            Ok(config) => config,
+            Err(error) => return unknown(&Stop::Failed(error)),
+        };
+        // Nothing that is looked at is no health.
+        if config.clusters.is_empty() {
+            let why = "no source has named a cluster; see: etcd-monitor discover";
+            return unknown(&Stop::Failed(anyhow::anyhow!(why)));
+        }
         let mut lines = Vec::new();
         let mut worst = Nagios::Ok;
         let silent = self.silent(global, &config).await;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::fleet::{Member, gather, parse_range};
 use super::progress::Progress;
-use super::{Global, Stop, open_to_read, output};
+use super::{Global, Stop, open_with_found, output};
 use crate::compare::{Ask, Figure, Measure, all_measures};
 use crate::config::Overrides;
 use crate::model::ClusterName;
@@ -39,8 +39,7 @@ impl Compare {
                 return Err(Stop::Usage(format!("{name} is named twice")));
             }
         }
-        let config = global.load(Overrides::store_only())?;
-        let store = open_to_read(&config).await?;
+        let (config, store) = open_with_found(global.load(Overrides::store_only())?).await?;
         let now_ms = Clock::System.now_ms();
         let known = super::status::subjects(&config, &store, now_ms).await?;
         let mut subjects = Vec::new();

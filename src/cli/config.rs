@@ -23,8 +23,12 @@ impl ConfigCommand {
             output::note(format_args!("warning: {warning}"));
         }
         let rules: usize = config.groups.iter().map(|group| group.rules.len()).sum();
+        let found = match config.sources.len() {
+            0 => String::new(),
+            sources => format!(" and those of {sources} source(s)"),
+        };
         output::line(format_args!(
-            "ok: {} cluster(s), {rules} rule(s), {} channel(s), store {}",
+            "ok: {} cluster(s){found}, {rules} rule(s), {} channel(s), store {}",
             config.clusters.len(),
             config.channels.len(),
             config.store.url

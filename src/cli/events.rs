@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::alerts::Least;
 use super::query::parse_time;
-use super::{Global, Stop, open_to_read, output};
+use super::tags::Tags;
+use super::{Global, Stop, open_with_found, output};
 use crate::config::Overrides;
 use crate::correlate::LOOK_BACK_MS;
 use crate::model::unit::{human_span, parse_duration, rfc3339};
@@ -32,6 +33,8 @@ pub struct Events {
     /// Only of this cluster
     #[arg(long, value_name = "NAME")]
     cluster: Option<ClusterName>,
+    #[command(flatten)]
+    tags: Tags,
     /// Only of this kind; a star at the end stands for anything: alert-*. May be given several times
     #[arg(long, value_name = "KIND", value_parser = kinds)]
     kind: Vec<Kinds>,
@@ -111,10 +114,19 @@ const COLUMNS: [&str; 7] = ["time", "severity", "cluster", "kind", "subject", "i
 
 impl Events {
     pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
-        let config = global.load(Overrides::store_only())?;
-        let store = open_to_read(&config).await?;
+        let (config, store) = open_with_found(global.load(Overrides::store_only())?).await?;
         let now_ms = Clock::System.now_ms();
-        let mut found = query(&store, &self.filter(now_ms)).await?;
+        let tagged = self.tags.clusters(&config, &store, now_ms).await?;
+        let mut filter = self.filter(now_ms);
+        if tagged.is_some() {
+            // The newest of these clusters, however many others there are.
+            filter.limit = Some(usize::MAX);
+        }
+        let mut found = query(&store, &filter).await?;
+        if let Some(names) = &tagged {
+            found.retain(|event| names.contains(&event.cluster));
+            found.truncate(if self.id.is_some() { usize::MAX } else { self.limit });
+        }
         if let Some(id) = &self.id {
             found.retain(|event| event.id.starts_with(id.as_str()));
             return self.show(&store, found).await;

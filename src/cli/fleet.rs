@@ -14,20 +14,19 @@ pub(super) use gather::{Member, gather, parse_range};
 use order::Column;
 
 use super::progress::Progress;
-use super::{Global, Stop, open_to_read, output};
-use crate::alert::parse_matcher;
-use crate::compare::{Deviation, Measure, Norm, deviations, fleet_measures, tag_keys};
+use super::tags::{self, Tags};
+use super::{Global, Stop, open_with_found, output};
+use crate::compare::{Deviation, Measure, Norm, deviations, fleet_measures};
 use crate::config::Overrides;
+use crate::model::csv_cell;
 use crate::model::unit::format_duration;
-use crate::model::{Matcher, csv_cell};
 use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
 
 #[derive(Debug, Args)]
 pub struct Fleet {
-    /// Only clusters whose tag fits: key=value, key!=value, key=~regex, key!~regex; repeat for several
-    #[arg(long, value_name = "MATCHER", value_parser = matcher)]
-    tag: Vec<Matcher>,
+    #[command(flatten)]
+    tags: Tags,
     /// One line for each value of this tag
     #[arg(long, value_name = "KEY")]
     by: Option<String>,
@@ -48,10 +47,6 @@ pub struct Fleet {
     csv: bool,
 }
 
-fn matcher(text: &str) -> Result<Matcher, String> {
-    parse_matcher(text).map_err(|error| crate::model::chain(&error))
-}
-
 /// The clusters of one answer, with what is unlike the others.
 struct Table {
     measures: Vec<Measure>,
@@ -63,25 +58,14 @@ struct Table {
 
 impl Fleet {
     pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
-        let config = global.load(Overrides::store_only())?;
-        let store = open_to_read(&config).await?;
+        let (config, store) = open_with_found(global.load(Overrides::store_only())?).await?;
         let now_ms = Clock::System.now_ms();
-        let mut subjects = super::status::subjects(&config, &store, now_ms).await?;
-        let keys: Vec<String> =
-            tag_keys(subjects.iter().map(|subject| &subject.tags)).into_iter().map(str::to_owned).collect();
+        let subjects = super::status::subjects(&config, &store, now_ms).await?;
+        let keys = tags::keys(&subjects);
         if let Some(key) = self.by.as_ref().filter(|key| !keys.contains(key)) {
-            return Err(Stop::Usage(format!("no cluster has a tag {key}; {}", known(&keys))));
+            return Err(Stop::Usage(format!("no cluster has a tag {key}; {}", tags::known(&keys))));
         }
-        let before = subjects.len();
-        subjects.retain(|subject| {
-            let fits = |matcher: &Matcher| {
-                matcher.matches_value(subject.tags.get(&matcher.name).map_or("", String::as_str))
-            };
-            self.tag.iter().all(fits)
-        });
-        if subjects.is_empty() && before > 0 {
-            return Err(Stop::Usage(format!("none of {before} clusters fits; {}", known(&keys))));
-        }
+        let subjects = self.tags.choose(subjects)?;
         let progress = Progress::new(global, self.json || self.csv).watch("fleet", &store);
         let measures = fleet_measures();
         let mut members = gather(&config, &store, &subjects, &measures, self.range, now_ms).await?;
@@ -101,13 +85,6 @@ impl Fleet {
             (None, ..) => table.print(self.range),
         }
         Ok(Exit::Ok.into())
-    }
-}
-
-fn known(keys: &[String]) -> String {
-    match keys {
-        [] => "clusters get tags in the configuration, as in tags = { env = \"prod\" }".to_owned(),
-        keys => format!("tags are: {}", keys.join(", ")),
     }
 }
 

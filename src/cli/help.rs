@@ -114,6 +114,18 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, also when no clust
 
 Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*.";
 
+pub const DISCOVER: &str = "\
+Examples:
+  etcd-monitor discover
+  etcd-monitor discover dns --json | jq '.[].clusters[].name'
+
+Asks the places, not the store: DNS, files, an etcd, Kubernetes or static pod manifests, as [[discover]] of the
+configuration says. Nothing is stored and nothing watched; the daemon does that by itself within ten seconds.
+
+Exit codes: 0 done, 1 no source answered, 2 wrong usage or configuration, 3 some did not, or named what is no cluster.
+
+Environment: ETCD_MONITOR_CONFIG, ETCD_MONITOR__*, KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT.";
+
 pub const COMPARE: &str = "\
 Examples:
   etcd-monitor compare prod-eu-1 prod-us-1

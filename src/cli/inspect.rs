@@ -33,6 +33,7 @@ impl Inspect {
     pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
         let cluster = self.connect.cluster(global.config.is_some())?;
         let config = global.load(Overrides { cluster, ..Overrides::default() })?;
+        let config = super::with_found(config).await?;
         let chosen = self.chosen(&config)?;
         let looks = chosen.iter().map(|cluster| self.inspect(cluster));
         let found = futures::future::join_all(looks).await;

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::progress::Progress;
-use super::{Global, Stop, open_to_read, output};
+use super::{Global, Stop, open_with_found, output};
 use crate::config::{Config, Overrides};
 use crate::report::{Site, example, render};
 use crate::run::clock::Clock;
@@ -29,7 +29,7 @@ impl Report {
         let site = if self.example {
             render(&config.report, &example::fleet()).map_err(anyhow::Error::from)?
         } else {
-            from_store(&config, Progress::new(global, false)).await?
+            from_store(config, Progress::new(global, false)).await?
         };
         write(&site, &self.out)?;
         output::line(format_args!("{} file(s) in {}", site.len(), self.out.display()));
@@ -37,11 +37,11 @@ impl Report {
     }
 }
 
-async fn from_store(config: &Config, progress: Progress) -> anyhow::Result<Site> {
-    let store = open_to_read(config).await?;
+async fn from_store(config: Config, progress: Progress) -> anyhow::Result<Site> {
+    let (config, store) = open_with_found(config).await?;
     let _progress = progress.watch("report", &store);
     let now_ms = Clock::System.now_ms();
-    let subjects = super::status::subjects(config, &store, now_ms).await?;
+    let subjects = super::status::subjects(&config, &store, now_ms).await?;
     let input = config.survey(&store, &subjects).full(now_ms).await?;
     Ok(render(&config.report, &input)?)
 }

@@ -133,7 +133,10 @@ fn find(name: &str) -> Result<&'static JobSpec, Stop> {
 }
 
 fn say_hello(config: &Config) {
-    let names: Vec<&str> = config.clusters.iter().map(|cluster| cluster.config.name.as_str()).collect();
+    let mut names: Vec<String> =
+        config.clusters.iter().map(|cluster| cluster.config.name.to_string()).collect();
+    let sources = config.sources.iter().map(|source| format!("what {} names", source.config().name));
+    names.extend(sources);
     output::note(format_args!(
         "watching {} ({} alert rules, {} channels), keeping everything in {}",
         names.join(", "),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::Args;
 
-use super::{Global, Stop, open_to_read, output};
+use super::{Global, Stop, open_to_read, output, with_found};
 use crate::config::{Config, Overrides};
 use crate::model::Selection;
 use crate::promql::{self, EvalOptions, EvalRange};
@@ -26,7 +26,7 @@ pub struct Slo {
 
 impl Slo {
     pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
-        let config = global.load(Overrides::store_only())?;
+        let config = with_found(global.load(Overrides::store_only())?).await?;
         if self.rules {
             print_rules(&config);
             return Ok(Exit::Ok.into());

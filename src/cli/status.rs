@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Global, Stop, open_to_read, output};
+use super::tags::Tags;
+use super::{Global, Stop, open_with_found, output};
 use crate::config::{Config, Overrides};
 use crate::inspect::Inspection;
 use crate::inspect::said::{of_certificates, of_hash, of_lists};
@@ -24,6 +25,8 @@ use crate::survey::{Subject, in_store};
 pub struct Status {
     /// Only this cluster, with the figures of each layer
     cluster: Option<ClusterName>,
+    #[command(flatten)]
+    tags: Tags,
     /// With the figures of each layer, and why some are not known
     #[arg(short, long)]
     verbose: bool,
@@ -34,10 +37,9 @@ pub struct Status {
 
 impl Status {
     pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
-        let config = global.load(Overrides::store_only())?;
-        let store = open_to_read(&config).await?;
+        let (config, store) = open_with_found(global.load(Overrides::store_only())?).await?;
         let now_ms = Clock::System.now_ms();
-        let subjects = subjects(&config, &store, now_ms).await?;
+        let subjects = self.tags.choose(subjects(&config, &store, now_ms).await?)?;
         let survey = config.survey(&store, &subjects);
         let mut input = survey.brief(now_ms).await.map_err(anyhow::Error::from)?;
         if let Some(wanted) = &self.cluster {

@@ -68,6 +68,7 @@ pub(super) fn silences(
     lines: &AlertLines,
     clusters: &[ClusterSetup],
     path: Option<&Path>,
+    absent: &mut Option<Vec<String>>,
 ) -> Arc<StandingSilences> {
     // Paths in a file are relative to it.
     let base = path.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
@@ -92,6 +93,10 @@ pub(super) fn silences(
             Ok(window) => windows.push(window),
             Err(error) => {
                 let key = format!("alert.maintenance[{at}]");
+                if let Some(absent) = absent.as_mut().filter(|_| error.is_absence()) {
+                    absent.push(format!("{key} waits: {error}"));
+                    continue;
+                }
                 document.error_at(lines.element("maintenance", at), &key, error.to_string());
             }
         }

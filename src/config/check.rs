@@ -1,49 +1,56 @@
 //! From the parsed file to a [`Config`]: every section, every cross-check, every error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::alerting::{AlertLines, Hold, ack_source, check_holds, routes, silences};
 use super::effective::Effective;
-use super::{ClusterSetup, Config, Document, Environment, JobConfig, JobsConfig, Overrides, resolve, rules};
+use super::{
+    ClusterSetup, Config, Document, Environment, JobConfig, JobsConfig, Overrides, resolve, rules, sources,
+};
 use crate::deliver::{Channel, ChannelConfig, DeadMan, DeadManConfig};
 use crate::etcd::{AuthConfig, ClusterConfig, EtcdError, Login};
 use crate::model::unit::format_duration;
 use crate::model::{ClusterName, CronSchedule};
+use crate::watch::WatchConfig;
 
-const SECTIONS: [&str; 14] = [
-    "store", "cluster", "scrape", "watch", "inspect", "rules", "slo", "alert", "channel", "dead-man",
-    "report", "query", "jobs", "log",
+const SECTIONS: [&str; 15] = [
+    "store", "cluster", "discover", "scrape", "watch", "inspect", "rules", "slo", "alert", "channel",
+    "dead-man", "report", "query", "jobs", "log",
 ];
 
 pub(super) fn from_document(
     document: &mut Document<'_>,
     path: Option<&Path>,
     environment: &Environment,
-    overrides: Overrides,
+    mut overrides: Overrides,
 ) -> Config {
     let mut warnings = Vec::new();
     let store_only = overrides.store_only;
     let jobs = jobs(document, overrides.known_jobs.as_deref());
-    let clusters = if store_only {
-        named_clusters(document)
-    } else {
-        clusters(document, environment, overrides.cluster, overrides.clusters_optional)
-    };
+    let watch: WatchConfig = document.section("watch");
+    let sources = sources::sources(document, path, environment, store_only);
+    let (clusters, configured) =
+        all_clusters(document, environment, &mut overrides, &watch, !sources.is_empty(), &mut warnings);
+    // What names a cluster that is not there may mean one that comes.
+    let mut absent = (!sources.is_empty()).then(Vec::new);
     let (names, channels, holds) = channels(document, environment, store_only);
     let dead_man = dead_man(document, environment, store_only);
     let lines = AlertLines::of(document);
     let (routes, alert) = routes(document, &names, &lines, &channels, &mut warnings);
     check_holds(document, &alert, &names, &holds);
-    let silences = silences(document, &alert, &lines, &clusters, path);
-    let (mut rules, external_labels) = rules::rules(document, path, &clusters, &mut warnings);
-    let slos = rules::slos(document, &clusters, &mut rules);
+    let silences = silences(document, &alert, &lines, &clusters, path, &mut absent);
+    let (mut rules, external_labels) = rules::rules(document, path, &clusters, &mut warnings, &mut absent);
+    let slos = rules::slos(document, &clusters, &mut rules, &mut absent);
+    warnings.extend(absent.into_iter().flatten());
     let mut config = Config {
         store: document.section("store"),
         clusters,
+        configured,
+        sources,
         scrape: document.section("scrape"),
-        watch: document.section("watch"),
+        watch,
         inspect: document.section("inspect"),
         groups: rules.groups(),
         external_labels,
@@ -62,6 +69,7 @@ pub(super) fn from_document(
         warnings,
         files: Vec::new(),
         effective: Effective::default(),
+        recipe: Arc::default(),
     };
     warnings_of_slos(&mut config);
     let resolved = !store_only || overrides.answers_links;
@@ -101,11 +109,34 @@ fn warnings_of_slos(config: &mut Config) {
     }
 }
 
+/// Those of the file and the command line, then those that sources found; and how many are not found.
+fn all_clusters(
+    document: &mut Document<'_>,
+    environment: &Environment,
+    overrides: &mut Overrides,
+    watch: &WatchConfig,
+    may_come: bool,
+    warnings: &mut Vec<String>,
+) -> (Vec<ClusterSetup>, usize) {
+    let mut clusters = if overrides.store_only {
+        named_clusters(document)
+    } else {
+        let optional = overrides.clusters_optional || may_come;
+        clusters(document, environment, overrides.cluster.take(), watch, optional)
+    };
+    let configured = clusters.len();
+    let names: BTreeSet<ClusterName> = clusters.iter().map(|setup| setup.config.name.clone()).collect();
+    let found = std::mem::take(&mut overrides.found);
+    clusters.extend(sources::found(found, &names, environment, watch, overrides.store_only, warnings));
+    (clusters, configured)
+}
+
 /// `[[cluster]]`, then the one of the command line.
 fn clusters(
     document: &mut Document<'_>,
     environment: &Environment,
     command_line: Option<ClusterSetup>,
+    watch: &WatchConfig,
     optional: bool,
 ) -> Vec<ClusterSetup> {
     let mut seen: BTreeMap<ClusterName, Option<usize>> = BTreeMap::new();
@@ -129,6 +160,9 @@ fn clusters(
         }
         let Ok([login, backup_login]) = <[_; 2]>::try_from(logins) else { continue };
         let setup = ClusterSetup { config, login, backup_login };
+        for (part, message) in setup.own_problems(watch) {
+            document.error_at(line, &format!("{key}: {part}"), message);
+        }
         for (part, message) in setup.file_problems() {
             document.error_at(line, &format!("{key}: {part}"), message);
         }
@@ -155,14 +189,13 @@ fn clusters(
         setups.push(setup);
     }
     if setups.is_empty() && !optional && document.errors.len() == failed_before {
-        let message =
-            "no cluster to watch: pass --endpoints URL[,URL…], or add [[cluster]] to the configuration";
+        let message = "no cluster to watch: pass --endpoints URL[,URL…], or add [[cluster]] or [[discover]] to the configuration";
         document.error_at(None, "cluster", message);
     }
     setups
 }
 
-fn login(auth: Option<&AuthConfig>, environment: &Environment) -> Result<Option<Login>, String> {
+pub(super) fn login(auth: Option<&AuthConfig>, environment: &Environment) -> Result<Option<Login>, String> {
     let Some(auth) = auth else { return Ok(None) };
     let password = resolve(&auth.password, environment).map_err(|error| error.to_string())?;
     Ok(Some(Login { user: auth.user.clone(), password }))

@@ -55,6 +55,7 @@ pub(super) fn rules(
     path: Option<&Path>,
     clusters: &[ClusterSetup],
     warnings: &mut Vec<String>,
+    absent: &mut Option<Vec<String>>,
 ) -> (RuleBook, Labels) {
     let (_, lines) = document.lines_of("rules");
     let config: RulesConfig = document.section("rules");
@@ -85,6 +86,10 @@ pub(super) fn rules(
         document.error_at(None, "rules.disable", error.message);
     }
     for error in overrides::problems(&all, &own, &fleet) {
+        if let Some(absent) = absent.as_mut().filter(|_| error.key == "cluster") {
+            absent.push(format!("rules.override of an absent cluster: {}", error.message));
+            continue;
+        }
         document.error_at(error.line, &format!("rules.override.{}", error.key), error.message);
     }
     warnings.extend(without_effect(&own, &fleet));
@@ -112,6 +117,7 @@ pub(super) fn slos(
     document: &mut Document<'_>,
     clusters: &[ClusterSetup],
     book: &mut RuleBook,
+    absent: &mut Option<Vec<String>>,
 ) -> Vec<SloConfig> {
     let fleet = fleet(clusters);
     let mut slos: Vec<SloConfig> = Vec::new();
@@ -121,6 +127,10 @@ pub(super) fn slos(
             continue;
         }
         if let Some((key, message)) = slo.problem(&fleet) {
+            if let Some(absent) = absent.as_mut().filter(|_| key == "clusters" || key == "tags") {
+                absent.push(format!("slo {} waits: {message}", slo.name));
+                continue;
+            }
             document.error_at(line, &format!("slo.{key}"), message);
             continue;
         }

@@ -12,7 +12,7 @@ use crate::alert::{Maintenance, Silence, SilenceSource, silence_file};
 #[derive(Debug, Default)]
 pub struct StandingSilences {
     files: Vec<PathBuf>,
-    windows: Vec<Maintenance>,
+    windows: Mutex<Vec<Maintenance>>,
     read: Mutex<BTreeMap<PathBuf, Read>>,
     /// Of one minute, as they change no faster and looking is not free.
     of_windows: Mutex<(i64, Arc<Vec<Silence>>)>,
@@ -33,7 +33,14 @@ const MINUTE_MS: i64 = 60_000;
 
 impl StandingSilences {
     pub fn new(files: Vec<PathBuf>, windows: Vec<Maintenance>) -> Self {
-        Self { files, windows, ..Self::default() }
+        Self { files, windows: Mutex::new(windows), ..Self::default() }
+    }
+
+    /// Takes over the windows of another configuration of the same files.
+    pub fn take_windows(&self, other: &Self) {
+        lock(&self.windows).clone_from(&lock(&other.windows));
+        // What was worked out for this minute is of the old ones.
+        *lock(&self.of_windows) = Default::default();
     }
 
     /// Those of now, with what is wrong with a file. A file that cannot be used says what it said before.
@@ -54,7 +61,7 @@ impl StandingSilences {
         let minute = now_ms.div_euclid(MINUTE_MS);
         let mut known = lock(&self.of_windows);
         if known.0 != minute {
-            let silences = self.windows.iter().flat_map(|window| window.silences(now_ms)).collect();
+            let silences = lock(&self.windows).iter().flat_map(|window| window.silences(now_ms)).collect();
             *known = (minute, Arc::new(silences));
         }
         Arc::clone(&known.1)

@@ -7,12 +7,12 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::EtcdError;
+use super::{EtcdError, ScrapeOverrides, WatchOverrides};
 use crate::model::unit::ConfigDuration;
 use crate::model::{ClusterName, Instance, SecretRef};
 
 /// One etcd cluster to watch.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ClusterConfig {
     pub name: ClusterName,
@@ -48,6 +48,12 @@ pub struct ClusterConfig {
     /// The most requests per second sent to one member.
     #[serde(default = "two")]
     pub max_requests_per_second: f64,
+    /// How often this cluster is asked, where that is other than for the fleet.
+    #[serde(default)]
+    pub watch: WatchOverrides,
+    /// What is taken of its metrics, where that is other than for the fleet.
+    #[serde(default)]
+    pub scrape: ScrapeOverrides,
 }
 
 fn yes() -> bool {
@@ -110,6 +116,13 @@ pub struct Login {
     pub password: SecretString,
 }
 
+impl PartialEq for Login {
+    fn eq(&self, other: &Self) -> bool {
+        use secrecy::ExposeSecret;
+        self.user == other.user && self.password.expose_secret() == other.password.expose_secret()
+    }
+}
+
 impl ClusterConfig {
     /// A cluster reached without TLS and login; everything else as by default.
     pub fn plain(name: ClusterName, endpoints: Vec<String>) -> Self {
@@ -126,6 +139,8 @@ impl ClusterConfig {
             discover_members: true,
             timeouts: TimeoutConfig::default(),
             max_requests_per_second: two(),
+            watch: WatchOverrides::default(),
+            scrape: ScrapeOverrides::default(),
         }
     }
 

@@ -62,6 +62,7 @@ const ALARMS: Call =
 const READ: Call = Call { name: "serializable-read", path: "/etcdserverpb.KV/Range", silence_is_death: true };
 const READ_QUORUM: Call =
     Call { name: "linearizable-read", path: "/etcdserverpb.KV/Range", silence_is_death: false };
+const KEYS: Call = Call { name: "keys", path: "/etcdserverpb.KV/Range", silence_is_death: false };
 const LOGIN: Call = Call { name: "login", path: "/etcdserverpb.Auth/Authenticate", silence_is_death: false };
 const HASH_KV: Call =
     Call { name: "hash-kv", path: "/etcdserverpb.Maintenance/HashKV", silence_is_death: false };
@@ -142,6 +143,15 @@ impl Member {
         let started = Instant::now();
         let answer = self.call_now(call, request, self.inner.call_timeout).await;
         (started.elapsed(), answer)
+    }
+
+    /// At most `limit` keys that begin with `prefix`, with their values.
+    ///
+    /// # Errors
+    /// [`EtcdError`].
+    pub async fn below(&self, prefix: &[u8], limit: i64) -> Result<wire::KeysResponse, EtcdError> {
+        let request = wire::KeysRequest { key: prefix.to_vec(), range_end: after(prefix), limit };
+        self.call(&KEYS, request, self.inner.call_timeout).await
     }
 
     /// The hash of the key space at `revision` (0 = now). Reads the whole database: one member at a time.
@@ -366,4 +376,17 @@ fn rejects_token(error: &EtcdError) -> bool {
     let text = error.to_string();
     error.kind() == ErrorKind::Auth
         && (text.contains("invalid auth token") || text.contains("auth store is old"))
+}
+
+/// The end of the range of all keys that begin with `prefix`: the next text of its length. `\0` where there is none,
+/// which means every key from `prefix` on.
+fn after(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if let Some(next) = last.checked_add(1) {
+            end.push(next);
+            return end;
+        }
+    }
+    vec![0]
 }

@@ -121,6 +121,35 @@ pub struct RangeResponse {
     pub count: i64,
 }
 
+/// A RangeRequest for all keys from `key` up to `range_end`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct KeysRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub range_end: Vec<u8>,
+    #[prost(int64, tag = "3")]
+    pub limit: i64,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct KeysResponse {
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<Header>,
+    #[prost(message, repeated, tag = "2")]
+    pub kvs: Vec<KeyValue>,
+    #[prost(bool, tag = "3")]
+    pub more: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct KeyValue {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub value: Vec<u8>,
+}
+
 // No Debug derive leaks here: prost prints fields, so this type stays inside `etcd`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(super) struct AuthenticateRequest {
@@ -171,6 +200,7 @@ with_header!(
     MemberListResponse,
     AlarmResponse,
     RangeResponse,
+    KeysResponse,
     AuthenticateResponse,
     HashKvResponse
 );

@@ -18,6 +18,8 @@ pub struct ScrapeConfig {
     pub max_series_per_member: usize,
     /// Regular expressions for whole metric names that are not kept.
     pub drop: Vec<String>,
+    /// Whether the machine is read where a member runs on the monitor's own.
+    pub host_metrics: bool,
 }
 
 impl Default for ScrapeConfig {
@@ -27,6 +29,7 @@ impl Default for ScrapeConfig {
             max_body: ByteSize(16 << 20),
             max_series_per_member: 10_000,
             drop: Vec::new(),
+            host_metrics: true,
         }
     }
 }

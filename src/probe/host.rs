@@ -28,8 +28,11 @@ const SECTOR_BYTES: f64 = 512.0;
 #[derive(Debug, Clone)]
 pub struct Machine {
     proc: PathBuf,
-    processes: Arc<Mutex<Option<(Instant, Arc<Vec<EtcdProcess>>)>>>,
+    processes: Arc<Mutex<Option<Look>>>,
 }
+
+/// When processes were looked for, and what was found.
+type Look = (Instant, Arc<Vec<EtcdProcess>>);
 
 impl Default for Machine {
     fn default() -> Self {
@@ -181,4 +184,91 @@ fn push(out: &mut Vec<Sample>, name: &str, labels: &[(&str, &str)], value: f64) 
 /// A file of procfs, read whole; nothing where it is not there or not as expected.
 fn of_file<T: FromRead>(path: &Path) -> Option<T> {
     T::from_read(fs::File::open(path).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine with one etcd, whose data is in `data`; the device of that is as given.
+    fn machine(proc: &Path, data: &Path) -> Machine {
+        let etcd = proc.join("7");
+        fs::create_dir_all(etcd.join("net")).expect("a folder");
+        std::os::unix::fs::symlink("/", etcd.join("root")).expect("a link");
+        let command =
+            format!("etcd\0--advertise-client-urls=http://10.0.0.1:2379\0--data-dir={}\0", data.display());
+        let dev = fs::metadata(data).expect("there").dev();
+        let (major, minor) = (rustix::fs::major(dev), rustix::fs::minor(dev));
+        let net = "Inter-|   Receive                                                |  Transmit\n \
+                   face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
+                   lo: 999 9 9 9 0 0 0 0 999 9 9 9 0 0 0 0\n  eth0: 1000 10 1 2 0 0 0 0 2000 20 0 4 0 0 0 0\n  \
+                   eth1: 1 1 0 0 0 0 0 0 2 1 0 0 0 0 0 0\n";
+        for (path, text) in [
+            ("7/cmdline", command.as_str()),
+            ("7/environ", ""),
+            ("7/stat", &format!("7 (etcd) S 1 {}", "0 ".repeat(17) + "4711 0 0")),
+            ("7/net/dev", net),
+            ("meminfo", &meminfo()),
+            ("loadavg", "1.25 0.50 0.25 2/300 99\n"),
+            (
+                "stat",
+                "cpu  100 20 30 4000 50 6 4 10 0 0\ncpu0 50 10 15 2000 25 3 2 5 0 0\ncpu1 50 10 15 2000 25 3 2 5 0 0\nctxt 1\nbtime 1\nprocesses 1\nprocs_running 1\nprocs_blocked 0\n",
+            ),
+            ("diskstats", &format!("{major} {minor} vdx 10 0 200 5 30 0 400 50 2 1500 4500\n")),
+        ] {
+            fs::write(proc.join(path), text).expect("written");
+        }
+        Machine { proc: proc.to_owned(), ..Machine::default() }
+    }
+
+    /// All fields that the reader demands, as this kernel names them, with round figures where it matters.
+    fn meminfo() -> String {
+        let own = fs::read_to_string("/proc/meminfo").expect("Linux");
+        let lines = own.lines().map(|line| match line.split(':').next() {
+            Some("MemTotal") => "MemTotal: 1000 kB".to_owned(),
+            Some("MemAvailable") => "MemAvailable: 250 kB".to_owned(),
+            _ => line.to_owned(),
+        });
+        lines.map(|line| line + "\n").collect()
+    }
+
+    #[test]
+    fn the_figures_are_those_of_the_machine_and_of_the_disk_under_the_data() {
+        let (proc, data) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let machine = machine(proc.path(), data.path());
+        assert_eq!(machine.read(&"10.0.0.2:2379".parse().expect("an instance")), [], "it runs elsewhere");
+        let figures = machine.read(&"10.0.0.1:2379".parse().expect("an instance"));
+        let of = |name: &str, label: (&str, &str)| {
+            let name = format!("etcd_monitor_host_{name}");
+            let fits = |(labels, _): &&Sample| {
+                labels.metric_name() == name && (label.0.is_empty() || labels.get(label.0) == Some(label.1))
+            };
+            figures.iter().find(fits).map(|(_, value)| *value)
+        };
+        let ticks = procfs::ticks_per_second() as f64;
+        let disk = ("device", "vdx");
+        for (name, label, value) in [
+            ("memory_size_bytes", ("", ""), 1_024_000.0),
+            ("memory_available_bytes", ("", ""), 256_000.0),
+            ("load1", ("", ""), 1.25),
+            ("cpus", ("", ""), 2.0),
+            ("cpu_seconds_total", ("mode", "busy"), 160.0 / ticks),
+            ("cpu_seconds_total", ("mode", "iowait"), 50.0 / ticks),
+            ("cpu_seconds_total", ("mode", "steal"), 10.0 / ticks),
+            ("network_bytes_total", ("way", "received"), 1_001.0),
+            ("network_bytes_total", ("way", "sent"), 2_002.0),
+            ("network_errors_total", ("way", "received"), 3.0),
+            ("disk_reads_total", disk, 10.0),
+            ("disk_writes_total", disk, 30.0),
+            ("disk_read_bytes_total", disk, 102_400.0),
+            ("disk_written_bytes_total", disk, 204_800.0),
+            ("disk_busy_seconds_total", disk, 1.5),
+            ("disk_waiting_seconds_total", disk, 4.5),
+        ] {
+            let found = of(name, label).unwrap_or_else(|| panic!("{name} {label:?} is missing"));
+            assert!((found - value).abs() < 1e-6, "{name} {label:?}: {found}, not {value}");
+        }
+        let size = of("disk_size_bytes", ("directory", "data")).expect("a file system");
+        assert!(of("disk_avail_bytes", ("directory", "data")).is_some_and(|free| free <= size));
+    }
 }

@@ -37,6 +37,11 @@ const FRESH_INTERVALS: i64 = 3;
 /// How far back members are looked for: one that was not heard of for longer is not counted.
 const KNOWN_INTERVALS: i64 = 20;
 
+/// The longest interval that a cluster may have of its own.
+const SLOWEST_MS: i64 = 60_000;
+/// Samples that tell a cluster's own interval: news may bring some between two of its instants.
+const LOOKED_AT: usize = 4;
+
 const MEMBER_UP: &str = "etcd_monitor_member_up";
 const SCRAPE_UP: &str = "up";
 
@@ -58,14 +63,22 @@ pub fn completeness(
     at_ms: i64,
     interval_ms: i64,
 ) -> Result<Completeness, SourceError> {
-    let fresh_from_ms = at_ms.saturating_sub(interval_ms.saturating_mul(FRESH_INTERVALS));
     let mut found = Completeness::default();
     for selection in selections(at_ms, interval_ms) {
         for series in source.select(&selection)? {
-            found.add(&series, fresh_from_ms);
+            // A cluster may have an interval of its own: what its samples keep is what may be expected of them.
+            let own_ms = spacing_ms(&series).clamp(interval_ms, interval_ms.max(SLOWEST_MS));
+            found.add(&series, at_ms.saturating_sub(own_ms.saturating_mul(FRESH_INTERVALS)));
         }
     }
     Ok(found)
+}
+
+/// The longest time between two of the last samples.
+fn spacing_ms(series: &Series) -> i64 {
+    let newest = series.ts_ms.len().saturating_sub(LOOKED_AT);
+    let newest = series.ts_ms.get(newest..).unwrap_or_default();
+    newest.iter().zip(newest.iter().skip(1)).map(|(a, b)| b - a).max().unwrap_or(0)
 }
 
 impl Completeness {
@@ -172,6 +185,34 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_cluster_may_be_scraped_less_often_than_the_rest() {
+        let instance = "slow:2379";
+        let labels = [("cluster", "a"), ("instance", instance)];
+        for (every_ms, news_ms, age_ms, fresh) in [
+            (60_000, None, 59_000, true),
+            (60_000, Some(2_000), 57_000, true),
+            (60_000, None, 181_000, false),
+            (600_000, None, 181_000, false),
+            (15_000, None, 46_000, false),
+        ] {
+            let mut set = SeriesSet::default();
+            let last_ms = AT_MS - age_ms;
+            let regular = (0..4).rev().map(|n| last_ms - n * every_ms);
+            // Something that happened is written between two instants.
+            let instants = regular.chain(news_ms.map(|news_ms| last_ms + news_ms));
+            for name in [SCRAPE_UP, MEMBER_UP] {
+                let labels = Labels::from_pairs(labels.iter().copied().chain([(METRIC_NAME, name)]));
+                for ts_ms in instants.clone() {
+                    set.push(&labels, ts_ms, 1.0);
+                }
+            }
+            let gap = completeness(&set, AT_MS, INTERVAL_MS).expect("in memory");
+            let gap = gap.gap(&Labels::from_pairs(labels), Evidence::Scrape);
+            assert_eq!(gap.is_none(), fresh, "every {every_ms} ms, {age_ms} ms old: {gap:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use anyhow::Context as _;
@@ -11,20 +11,22 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::ack_desk::AckDesk;
 use super::clock::Clock;
 use super::execute::SHARD;
-use super::process;
 use super::spec::Host;
-use crate::config::{ClusterSetup, Config, Environment};
+use super::{discovery, process};
+use crate::config::{ClusterSetup, Config, ConfigErrors, Environment};
 use crate::deliver::Deliverer;
+use crate::etcd::ClusterConfig;
 use crate::model::chain;
-use crate::probe::{ReadingSource, SeriesPool};
+use crate::probe::{Machine, ReadingSource, SeriesPool};
 use crate::promql::EvalOptions;
 use crate::rules::{RuleGroup, RuleOptions};
 use crate::store::{Store, Writer, heartbeat};
 use crate::survey::{Subject, Survey};
-use crate::watch::{Judge, Setup, Target};
+use crate::watch::{Change, Judge, Setup, Target};
 
 /// What all runs of a process share.
 pub struct Services {
+    /// That of this generation, with the clusters that were found when it began.
     pub config: Config,
     pub store: Store,
     /// Who writes: one per process.
@@ -37,6 +39,12 @@ pub struct Services {
     pub judge: Arc<Judge>,
     /// Rung when something changed that people should see before the next slot.
     pub changed: Notify,
+    /// The configuration with the clusters that are there now.
+    current: watch::Sender<Arc<Config>>,
+    pub(super) discovered: discovery::Memory,
+    /// Series of all clusters share their texts.
+    pool: Arc<SeriesPool>,
+    machine: Machine,
 }
 
 impl Services {
@@ -54,6 +62,7 @@ impl Services {
         let store = Store::open(&config.store, &|name| environment.get(name).cloned())
             .await
             .with_context(|| format!("the store {} cannot be opened", config.store.url))?;
+        let config = discovery::with_remembered(config, &store).await;
         let writer = new_writer(&clock)?.of_process(&process::name());
         let deliverer =
             Deliverer::new(store.clone(), writer.clone(), config.channels.clone(), config.routes.clone())
@@ -66,9 +75,59 @@ impl Services {
             external_labels: config.external_labels.clone(),
             external_url: config.report.public_url.clone().unwrap_or_default(),
         };
-        let judge = Judge::new(store.clone(), deliverer, config.expected_interval_ms(), options);
+        let judge = Judge::new(store.clone(), deliverer, config.rule_interval_ms(), options);
         let (judge, changed) = (Arc::new(judge), Notify::new());
-        Ok(Self { config, store, writer, clock, host, shutdown, judge, changed })
+        let (current, _) = watch::channel(Arc::new(config.clone()));
+        let (discovered, pool, machine) = Default::default();
+        Ok(Self {
+            config,
+            store,
+            writer,
+            clock,
+            host,
+            shutdown,
+            judge,
+            changed,
+            current,
+            discovered,
+            pool,
+            machine,
+        })
+    }
+
+    /// The configuration with the clusters that are there now.
+    pub fn current(&self) -> Arc<Config> {
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// Tells when the set of clusters changes.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Config>> {
+        self.current.subscribe()
+    }
+
+    /// From now on these are the found clusters. What runs takes them over as it goes; nothing happens when they are
+    /// those that are known.
+    ///
+    /// # Errors
+    /// When what the configuration says of one of them is wrong: the set stays as it was.
+    pub fn take_found(&self, found: Vec<ClusterConfig>) -> Result<(), ConfigErrors> {
+        let known = self.current();
+        let there = known.clusters.iter().skip(known.configured).map(|setup| &setup.config);
+        if there.eq(found.iter()) {
+            return Ok(());
+        }
+        let next = self.config.with_found(found)?;
+        if next.clusters == known.clusters && next.warnings == known.warnings {
+            return Ok(());
+        }
+        for warning in next.warnings.iter().filter(|warning| !known.warnings.contains(warning)) {
+            tracing::warn!("{warning}");
+        }
+        // The deliverer asks the windows that it was made with.
+        self.config.silences.take_windows(&next.silences);
+        self.current.send_replace(Arc::new(next));
+        self.changed.notify_one();
+        Ok(())
     }
 
     /// What answers links to acknowledge with; `None` where no URL leads to any.
@@ -121,11 +180,24 @@ pub struct Context {
     pub slot_ms: i64,
     /// Cancelled when this run shall come to its end: at shutdown, or before the host takes its time away.
     pub stop: CancellationToken,
+    config: Arc<Config>,
 }
 
 impl Context {
+    /// With the clusters that are there now.
+    pub fn new(services: &Arc<Services>, slot_ms: i64, stop: CancellationToken) -> Self {
+        Self { services: Arc::clone(services), slot_ms, stop, config: services.current() }
+    }
+
+    /// With the clusters that were there when the run began.
     pub fn config(&self) -> &Config {
-        &self.services.config
+        &self.config
+    }
+
+    /// With the clusters that are there by now: for runs that do not end.
+    #[must_use]
+    pub fn refreshed(&self) -> Self {
+        Self { config: self.services.current(), ..self.clone() }
     }
 
     pub fn store(&self) -> &Store {
@@ -143,8 +215,7 @@ impl Context {
     /// When a cluster's endpoints cannot be used.
     pub fn watch_setup(&self, groups: Vec<RuleGroup>) -> anyhow::Result<Setup> {
         let config = self.config();
-        let pool = Arc::default();
-        let targets = config.clusters.iter().map(|cluster| target(config, cluster, &pool));
+        let targets = config.clusters.iter().map(|cluster| self.target(cluster));
         Ok(Setup {
             targets: targets.collect::<anyhow::Result<_>>()?,
             groups,
@@ -156,7 +227,38 @@ impl Context {
         })
     }
 
-    /// The configured clusters, as a survey knows them.
+    /// What becomes of the set of clusters between two configurations; `None` when nothing does.
+    ///
+    /// # Errors
+    /// When a cluster's endpoints cannot be used.
+    pub fn change(&self, known: &Config, next: &Config) -> anyhow::Result<Option<Change>> {
+        let differs = |from: &Config, to: &Config| -> Vec<ClusterSetup> {
+            from.clusters.iter().filter(|setup| !to.clusters.contains(setup)).cloned().collect()
+        };
+        let (ended, begun) = (differs(known, next), differs(next, known));
+        if ended.is_empty() && begun.is_empty() {
+            return Ok(None);
+        }
+        let begun = begun.iter().map(|cluster| self.target(cluster));
+        Ok(Some(Change {
+            ended: ended.into_iter().map(|setup| setup.config.name).collect(),
+            begun: begun.collect::<anyhow::Result<_>>()?,
+            groups: next.groups.clone(),
+        }))
+    }
+
+    /// The cluster as a watch looks at it.
+    fn target(&self, cluster: &ClusterSetup) -> anyhow::Result<Target> {
+        let mut prober = cluster.prober(&self.config.scrape, &self.services.pool)?;
+        if self.config.scrape.host_metrics {
+            prober = prober.on(self.services.machine.clone());
+        }
+        let source: Box<dyn ReadingSource> = Box::new(prober);
+        let config = Some(cluster.watch(&self.config.watch));
+        Ok(Target { name: cluster.config.name.clone(), source, config })
+    }
+
+    /// The clusters of this run, as a survey knows them.
     pub fn subjects(&self) -> Vec<Subject> {
         self.config().subjects()
     }
@@ -165,10 +267,4 @@ impl Context {
     pub fn survey<'a>(&'a self, subjects: &'a [Subject]) -> Survey<'a> {
         self.config().survey(self.store(), subjects)
     }
-}
-
-/// The cluster as a watch looks at it.
-fn target(config: &Config, cluster: &ClusterSetup, pool: &Arc<SeriesPool>) -> anyhow::Result<Target> {
-    let source: Box<dyn ReadingSource> = Box::new(cluster.prober(&config.scrape, pool)?);
-    Ok(Target { name: cluster.config.name.clone(), source, config: None })
 }

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::context::Services;
+use super::discovery;
 use super::execute::{Executed, execute};
 use super::spec::{CatchUp, Host, JobSpec, When};
 use crate::model::{CronSchedule, chain};
@@ -50,6 +51,9 @@ pub async fn run(jobs: &'static [&'static JobSpec], services: Arc<Services>) -> 
     }
     scheduler.start().await.context("the scheduler does not start")?;
     tracker.spawn(run_on_change(on_change, Arc::clone(&services)));
+    for source in &services.config.sources {
+        tracker.spawn(discovery::keep(Arc::clone(&services), Arc::clone(source)));
+    }
     services.shutdown.cancelled().await;
     if let Err(error) = scheduler.shutdown().await {
         warn!(%error, "the scheduler did not stop cleanly");

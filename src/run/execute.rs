@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::context::{Context, Services};
+use super::discovery;
 use super::spec::{Host, JobSpec, Summary};
 use crate::model::unit::{format_duration, rfc3339};
 use crate::model::{JobRun, Outcome, chain};
@@ -64,7 +65,11 @@ pub async fn execute_within(
         }
         Err(error) => return Err(error.context(unusable())),
     };
-    let context = Context { services: Arc::clone(services), slot_ms, stop };
+    // The daemon keeps up with its sources itself; elsewhere the store has what some host found meanwhile.
+    if services.host != Host::Daemon {
+        discovery::refresh(services).await;
+    }
+    let context = Context::new(services, slot_ms, stop);
     let span = info_span!("job", name = spec.name);
     let (outcome, summary) = guarded(spec, limit, context).instrument(span).await;
     let run = JobRun {

@@ -10,7 +10,6 @@ use super::Context;
 use crate::model::Incident;
 use crate::report::publish_plan::{cache_control, content_type};
 use crate::report::{LIVE_PATH, live};
-use crate::survey::Survey;
 use crate::watch::View;
 
 /// Least time between two writes.
@@ -25,8 +24,7 @@ pub async fn keep(context: Context, view: View, shutdown: CancellationToken) {
     let every = watch.flush_interval(context.store().local_path().is_some());
     // Two flushes may fail or be late before a reader is told that nobody looks.
     let lifetime_ms = ms(every) * 2 + 3 * context.config().expected_interval_ms();
-    let subjects = context.subjects();
-    let mut file = File { survey: context.survey(&subjects), incidents: Vec::new(), read_ms: None };
+    let mut file = File { incidents: Vec::new(), read_ms: None };
     let mut beats = tokio::time::interval(every);
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     // Nothing was seen yet; the first reading rings.
@@ -38,7 +36,7 @@ pub async fn keep(context: Context, view: View, shutdown: CancellationToken) {
             _ = beats.tick() => false,
         };
         if view.speaks()
-            && let Err(error) = file.write(&context, &view, moved, lifetime_ms).await
+            && let Err(error) = file.write(&context.refreshed(), &view, moved, lifetime_ms).await
         {
             warn!(error = format!("{error:#}"), "the live file could not be written");
         }
@@ -48,14 +46,13 @@ pub async fn keep(context: Context, view: View, shutdown: CancellationToken) {
     }
 }
 
-struct File<'a> {
-    survey: Survey<'a>,
+struct File {
     incidents: Vec<Incident>,
     /// When the incidents were read.
     read_ms: Option<i64>,
 }
 
-impl File<'_> {
+impl File {
     async fn write(
         &mut self,
         context: &Context,
@@ -64,15 +61,17 @@ impl File<'_> {
         lifetime_ms: i64,
     ) -> anyhow::Result<()> {
         let now_ms = context.now_ms();
+        let subjects = context.subjects();
+        let survey = context.survey(&subjects);
         if moved || self.read_ms.is_none_or(|read_ms| now_ms - read_ms >= INCIDENTS_EVERY_MS) {
-            self.incidents = self.survey.incidents(now_ms).await?;
+            self.incidents = survey.incidents(now_ms).await?;
             self.read_ms = Some(now_ms);
         }
         let rows = view.rows();
         if rows.is_empty() {
             return Ok(());
         }
-        let input = self.survey.of(&rows, &self.incidents, now_ms);
+        let input = survey.of(&rows, &self.incidents, now_ms);
         let body = live(&context.config().report, &input, lifetime_ms)?.into();
         let kind = (content_type(LIVE_PATH), cache_control(LIVE_PATH));
         Ok(context.store().put_site(LIVE_PATH, body, kind.0, kind.1).await?)

@@ -37,7 +37,7 @@ pub async fn keep(context: Context, view: View, shutdown: CancellationToken) {
             _ = looks.tick() => {}
         }
         let Ok(found) = tokio::task::spawn_blocking(local).await else { continue };
-        for (cluster, instance, process) in of_members(&context, &view, found) {
+        for (cluster, instance, process) in of_members(&context.refreshed(), &view, found) {
             if seen.get(&instance) == Some(&process) {
                 continue;
             }

@@ -118,7 +118,8 @@ impl Prefix {
 }
 
 /// Below `state/`: what is kept as sequences. A key elsewhere is none, whatever its name looks like.
-const SEQUENCES: [&str; 6] = ["incidents", "groups", "silences", "inspections", "settings", "configuration"];
+const SEQUENCES: [&str; 7] =
+    ["incidents", "groups", "silences", "inspections", "settings", "configuration", "discovered"];
 
 /// Where a create-only sequence lives: its objects are `{sequence}/{number}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,6 +150,11 @@ impl SequenceKey {
     /// What the configuration said at the last start or reload.
     pub fn configuration() -> Self {
         Self(Prefix("state/configuration/daemon".to_owned()))
+    }
+
+    /// What a source of clusters named last.
+    pub fn discovered(source: &str) -> Self {
+        Self(Prefix(format!("state/discovered/{}", segment(source))))
     }
 
     /// The sequence of a group whose key is escaped already, as in the keys of its receipts.

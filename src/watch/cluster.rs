@@ -15,12 +15,12 @@ use crate::probe::derived::Derived;
 use crate::probe::{self, Known, Parts, ReadingSource};
 
 /// Asked again after this long although nothing hints at a change.
-const MEMBERS_EVERY: Duration = Duration::from_secs(8);
+pub(super) const MEMBERS_EVERY: Duration = Duration::from_secs(8);
 /// Of a watch that stands by: what only events need, the one that tells them sees.
 const MEMBERS_EVERY_STANDING_BY: Duration = Duration::from_secs(60);
 /// Three requests each time, and what they tell is seldom what nothing else does. All watches over a store ask in the same
 /// moments, so that they judge by the same answers.
-const HEALTH_EVERY: Duration = Duration::from_secs(120);
+pub(super) const HEALTH_EVERY: Duration = Duration::from_secs(120);
 const ALARMS_EVERY: Duration = Duration::from_secs(300);
 
 /// What of the time between two ticks a slow member may take of one.

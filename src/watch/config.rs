@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster::{HEALTH_EVERY, MEMBERS_EVERY};
 use crate::model::unit::{ByteSize, ConfigDuration};
 
 /// How often `watch` looks, and how much it remembers.
@@ -53,6 +54,19 @@ impl WatchConfig {
     pub fn fresh_ms(&self, local: bool) -> i64 {
         let beats = self.flush_interval(local) * 2 + Duration::from_secs(5);
         i64::try_from(beats.as_millis()).unwrap_or(i64::MAX / 4)
+    }
+
+    /// What one member is asked at most, requests per second, when nothing is wrong: its status; a linearizable and a
+    /// serializable read; `/metrics`, at least for events; the three health endpoints; and the member list, of which it
+    /// may be the one that is asked.
+    pub fn requests_per_second(&self) -> f64 {
+        let per_second = |interval: Duration| 1.0 / interval.as_secs_f64().max(0.001);
+        let metrics = self.scrape_interval.0.min(self.events_interval.0);
+        per_second(self.status_interval.0)
+            + 2.0 * per_second(self.quorum_interval.0)
+            + per_second(metrics)
+            + per_second(MEMBERS_EVERY)
+            + 3.0 * per_second(HEALTH_EVERY)
     }
 
     /// What is wrong with the values, as (key, message).

@@ -11,7 +11,8 @@ pub(super) struct Freshness(Mutex<Times>);
 
 #[derive(Default)]
 struct Times {
-    read: BTreeMap<ClusterName, Option<i64>>,
+    /// How old a reading may be, ms, and when the last one was.
+    read: BTreeMap<ClusterName, (i64, Option<i64>)>,
     judged: Option<i64>,
     stored: Option<i64>,
 }
@@ -19,7 +20,6 @@ struct Times {
 /// How old each may be, ms.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    pub(super) read_ms: i64,
     pub(super) judged_ms: i64,
     pub(super) stored_ms: i64,
 }
@@ -29,11 +29,9 @@ impl Freshness {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The cluster is to be read, too.
-    pub(super) fn expect(&self, cluster: ClusterName) {
-        self.note(|times| {
-            times.read.entry(cluster).or_default();
-        });
+    /// The cluster is to be read, too, at least every `limit_ms`.
+    pub(super) fn expect(&self, cluster: ClusterName, limit_ms: i64) {
+        self.note(|times| times.read.entry(cluster).or_default().0 = limit_ms);
     }
 
     /// The cluster is no longer to be read.
@@ -48,7 +46,9 @@ impl Freshness {
         let (up, all) = reading.voters();
         if up > all / 2 {
             self.note(|times| {
-                times.read.insert(reading.cluster.clone(), Some(reading.ts_ms));
+                if let Some((_, at)) = times.read.get_mut(&reading.cluster) {
+                    *at = Some(reading.ts_ms);
+                }
             });
         }
     }
@@ -70,7 +70,7 @@ impl Freshness {
         let blind: Vec<&str> = times
             .read
             .iter()
-            .filter(|(_, at)| old(**at, limits.read_ms))
+            .filter(|(_, (limit_ms, at))| old(*at, *limit_ms))
             .map(|(name, _)| name.as_str())
             .collect();
         if !blind.is_empty() {
@@ -102,7 +102,7 @@ pub fn blind<'a>(clusters: impl Iterator<Item = &'a ClusterName>, rows: &[Readin
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { read_ms: 10, judged_ms: 20, stored_ms: 30 };
+    const LIMITS: Limits = Limits { judged_ms: 20, stored_ms: 30 };
 
     #[test]
     fn fresh_is_only_what_has_all_its_parts() {
@@ -118,7 +118,7 @@ mod tests {
         ] {
             let fresh = Freshness::default();
             fresh.note(|times| {
-                times.read = both.iter().cloned().zip([a, b]).collect();
+                times.read = both.iter().cloned().zip([(10, a), (10, b)]).collect();
                 (times.judged, times.stored) = (judged, stored);
             });
             let stale = fresh.stale(LIMITS, 100);
@@ -134,7 +134,7 @@ mod tests {
         fresh.stored(100);
         assert_eq!(fresh.stale(LIMITS, 100), None);
         let cluster: ClusterName = "a".parse().expect("a name");
-        fresh.expect(cluster.clone());
+        fresh.expect(cluster.clone(), 10);
         assert!(fresh.stale(LIMITS, 100).is_some());
         fresh.forget(&cluster);
         assert_eq!(fresh.stale(LIMITS, 100), None);

@@ -39,10 +39,11 @@ pub(super) struct Shared {
 
 impl Shared {
     /// The clusters are looked at from now on; what is known of those that were there already stays.
-    pub(super) fn begin(&self, clusters: impl Iterator<Item = ClusterName>) {
-        for cluster in clusters {
+    pub(super) fn begin<'a>(&self, clusters: impl Iterator<Item = &'a ClusterWatch>) {
+        for watch in clusters {
+            let cluster = watch.name().clone();
             self.head.begin(cluster.clone());
-            self.freshness.expect(cluster.clone());
+            self.freshness.expect(cluster.clone(), three(watch.period()).max(15_000));
             lock(&self.unread).insert(cluster.clone());
             lock(&self.scope).entry(cluster).or_default();
         }
@@ -96,9 +97,7 @@ impl Shared {
 
     /// Three misses are no longer chance.
     pub(super) fn limits(&self) -> Limits {
-        let three = |interval: Duration| i64::try_from(interval.as_millis()).unwrap_or(60_000) * 3;
         Limits {
-            read_ms: three(self.config.status_interval.0).max(15_000),
             judged_ms: three(self.config.scrape_interval.0),
             stored_ms: self.config.fresh_ms(self.store.local_path().is_some()),
         }
@@ -162,6 +161,10 @@ pub(super) fn owned(groups: Vec<RuleGroup>) -> Vec<RuleGroup> {
 
 pub(super) fn scrape_interval_ms(config: &WatchConfig) -> i64 {
     i64::try_from(config.scrape_interval.0.as_millis()).unwrap_or(15_000)
+}
+
+fn three(interval: Duration) -> i64 {
+    i64::try_from(interval.as_millis()).unwrap_or(60_000) * 3
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

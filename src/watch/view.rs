@@ -55,6 +55,11 @@ impl View {
         rows.insert(reading.cluster.clone(), reading.rows());
     }
 
+    /// Whom it saw at all.
+    pub fn clusters(&self) -> std::collections::BTreeSet<ClusterName> {
+        self.0.rows.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
     pub(super) fn forget(&self, cluster: &ClusterName) {
         self.0.rows.lock().unwrap_or_else(PoisonError::into_inner).remove(cluster);
     }

@@ -82,7 +82,7 @@ impl Watch {
             dead_man: setup.dead_man,
             view: View::default(),
         };
-        shared.begin(names.into_iter());
+        shared.begin(clusters.iter());
         Self { clusters, changes: None, shared: Arc::new(shared) }
     }
 

@@ -13,6 +13,7 @@ need etcdctl etcd-client
 need prometheus prometheus
 need promtool prometheus
 need prometheus-alertmanager prometheus-alertmanager
+need prometheus-node-exporter prometheus-node-exporter
 need chromium chromium
 need node nodejs
 need npm npm

@@ -246,6 +246,16 @@ test("filter, sort and state live in the address", async (t) => {
   await axeClean(page, "sorted");
 });
 
+test("a tag's value leads to its clusters", async (t) => {
+  const page = await open(t, fleet);
+  const line = page.locator("table.tags tbody tr", { hasText: "eu-west-1" });
+  const clusters = Number(await line.locator("td").first().textContent());
+  assert.ok(clusters > 1 && clusters < ids.length);
+  await line.getByRole("link").click();
+  await page.waitForURL(/q=region/);
+  assert.equal(await page.locator("#clusters tbody tr:visible").count(), clusters);
+});
+
 test("events are filtered by keyboard, from a folder too, and the filter lives in the address", async (t) => {
   const base = `${pathToFileURL(site)}/`;
   for (const from of [origin, base]) {

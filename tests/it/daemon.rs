@@ -11,7 +11,7 @@ use crate::program::{self, Daemon};
 
 /// A member that does not answer is an incident after seconds, so that a test need not wait for the shipped
 /// rule's minute.
-const RULES: &str = "\
+pub const RULES: &str = "\
 groups:
 - name: test
   rules:

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::super::{Global, Stop, open_to_read, output};
+use super::super::{Global, Stop, open_to_read, output, with_found};
 use crate::config::{Config, Overrides};
 use crate::model::unit::format_duration;
 use crate::rules::{self, Chapter, Listed, Overridden, Owner, Reach, RuleKind, Threshold};
@@ -108,7 +108,7 @@ fn owner(config: &Config, chapter: &Chapter) -> Option<&'static str> {
 
 impl List {
     pub async fn execute(&self, global: &Global) -> Result<ExitCode, Stop> {
-        let config = global.load(Overrides::store_only())?;
+        let config = with_found(global.load(Overrides::store_only())?).await?;
         let known = |name: &str| config.clusters.iter().any(|cluster| cluster.config.name.as_str() == name);
         if let Some(name) = self.cluster.as_deref().filter(|name| !known(name)) {
             let names: Vec<&str> =

@@ -1,11 +1,16 @@
 //! The fleet page: which cluster needs me?
 
+mod groups;
+
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::strip::{Strip, strip};
 use super::{Badge, Shell};
+use crate::compare::{self, deviations, fleet_measures};
 use crate::model::JobRun;
-use crate::model::unit::{human_seconds, three_digits};
+use crate::model::unit::{human_bytes, human_seconds, three_digits};
 use crate::report::chart::{Spark, spark};
 use crate::report::facts::Facts;
 use crate::report::refresh::fleet_next_ms;
@@ -20,6 +25,7 @@ pub(crate) struct FleetPage {
     pub(crate) counts: Vec<Count>,
     /// Worst first, then by name.
     pub(crate) rows: Vec<Row>,
+    pub(crate) tags: Vec<groups::Tag>,
     pub(crate) jobs: Vec<Job>,
 }
 
@@ -40,6 +46,10 @@ pub(crate) struct Row {
     pub(crate) rests_on_limits: bool,
     pub(crate) headline: String,
     pub(crate) tags: Vec<String>,
+    /// `env=prod`: what the filter finds them by.
+    pub(crate) tag_words: Vec<String>,
+    #[serde(skip)]
+    tag_values: BTreeMap<String, String>,
     /// `3/3`; empty when never read.
     pub(crate) members: String,
     pub(crate) voters_up: usize,
@@ -48,8 +58,14 @@ pub(crate) struct Row {
     pub(crate) version: String,
     pub(crate) alerts: usize,
     pub(crate) put_p99: Figure,
+    /// Which of the sources of put latency answered.
+    #[serde(skip)]
+    put_source: Option<String>,
     pub(crate) spark: Option<Spark>,
     pub(crate) fsync_p99: Figure,
+    /// Of the largest member.
+    #[serde(skip)]
+    db_bytes: Option<f64>,
     pub(crate) db_ratio: Figure,
     pub(crate) strip: Strip,
     /// The first row of its state carries the anchor that the counts link to.
@@ -62,6 +78,8 @@ pub(crate) struct Figure {
     pub(crate) text: String,
     pub(crate) value: Option<f64>,
     pub(crate) class: &'static str,
+    /// By which factor it is far from the fleet's median, as `4.2x`.
+    pub(crate) far: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -79,6 +97,7 @@ impl FleetPage {
             vec![("Fleet", "api/v1/fleet.json".to_owned()), ("Index", "api/v1/index.json".to_owned())];
         let mut rows: Vec<Row> = input.clusters.iter().map(|c| row(config, input, c)).collect();
         rows.sort_by(|a, b| (a.state, &a.id).cmp(&(b.state, &b.id)));
+        mark_far(&mut rows);
         let mut last = None;
         for row in &mut rows {
             row.first_of_state = last != Some(row.state);
@@ -93,9 +112,15 @@ impl FleetPage {
             })
             .filter(|c| c.count > 0);
         let members: usize = input.clusters.iter().map(|c| c.rows.len()).sum();
+        let alerts: usize = rows.iter().map(|row| row.alerts).sum();
+        let db_bytes = rows.iter().filter_map(|row| row.db_bytes).reduce(|a, b| a + b);
+        let mut about = vec![count(rows.len(), "cluster"), count(members, "member")];
+        about.extend((alerts > 0).then(|| count(alerts, "active alert")));
+        about.extend(db_bytes.map(|bytes| format!("{} of databases", human_bytes(bytes))));
         Self {
             shell,
-            about: vec![count(rows.len(), "cluster"), count(members, "member")],
+            about,
+            tags: groups::tags(&rows),
             counts: counts.collect(),
             rows,
             jobs: input.job_runs.iter().map(job).collect(),
@@ -127,6 +152,8 @@ fn row(config: &ReportConfig, input: &Input, cluster: &ClusterInput) -> Row {
         rests_on_limits: rests_on_limits(&facts, &verdict),
         headline: verdict.headline,
         tags: cluster.tags.values().map(|value| visible(value)).collect(),
+        tag_words: cluster.tags.iter().map(|(key, value)| groups::tag_word(key, value)).collect(),
+        tag_values: cluster.tags.clone(),
         members: if facts.rows.is_empty() {
             String::new()
         } else {
@@ -138,8 +165,10 @@ fn row(config: &ReportConfig, input: &Input, cluster: &ClusterInput) -> Row {
         version: visible(&versions.join(", ")),
         alerts: facts.active.len(),
         put_p99: seconds(put),
+        put_source: p99.and_then(|series| series.labels.get("source")).map(str::to_owned),
         spark: p99.and_then(|s| spark(s, facts.now_ms - 86_400_000, facts.now_ms, None)),
         fsync_p99: seconds(fsync),
+        db_bytes: size,
         db_ratio: figure(ratio, percent, super::tiles::quota_class(ratio)),
         strip: strip(&cluster.days, input.data_through_ms),
         first_of_state: false,
@@ -147,7 +176,32 @@ fn row(config: &ReportConfig, input: &Input, cluster: &ClusterInput) -> Row {
 }
 
 fn figure(value: Option<f64>, show: impl Fn(f64) -> String, class: &'static str) -> Figure {
-    Figure { text: value.map_or_else(|| "–".to_owned(), show), value, class }
+    Figure { text: value.map_or_else(|| "–".to_owned(), show), value, class, far: None }
+}
+
+/// Says of each figure whether it is far from the fleet's median.
+fn mark_far(rows: &mut [Row]) {
+    type Column = fn(&mut Row) -> &mut Figure;
+    let columns: [(&str, Column); 3] = [
+        ("put_latency_p99", |row| &mut row.put_p99),
+        ("wal_fsync_p99", |row| &mut row.fsync_p99),
+        ("db_used_share", |row| &mut row.db_ratio),
+    ];
+    let measures = fleet_measures();
+    for (key, column) in columns {
+        let Some(measure) = measures.iter().find(|measure| measure.key == key) else { continue };
+        let figures: Vec<Option<compare::Figure>> = rows
+            .iter_mut()
+            .map(|row| {
+                let source = row.put_source.clone().filter(|_| key == "put_latency_p99");
+                column(row).value.map(|value| compare::Figure { value, highest: value, source })
+            })
+            .collect();
+        let found = deviations(measure, &figures.iter().map(Option::as_ref).collect::<Vec<_>>());
+        for (row, deviation) in rows.iter_mut().zip(found) {
+            column(row).far = deviation.map(|deviation| deviation.text());
+        }
+    }
 }
 
 fn job(run: &JobRun) -> Job {

@@ -172,5 +172,5 @@ fn ran(executed: Executed) {
 
 fn context(services: &Arc<Services>) -> Context {
     let slot_ms = services.clock.now_ms();
-    Context { services: Arc::clone(services), slot_ms, stop: services.shutdown.clone() }
+    Context::new(services, slot_ms, services.shutdown.clone())
 }

@@ -27,6 +27,9 @@ pub struct Scenario {
     /// What people must hear of.
     #[serde(default)]
     pub expect: Vec<Expectation>,
+    /// Consequences that may be told beside, and need not: alerts by name.
+    #[serde(default)]
+    pub may: Vec<String>,
     /// True news of severity `info` that may be told beside.
     #[serde(default)]
     pub news: Vec<String>,

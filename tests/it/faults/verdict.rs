@@ -39,6 +39,7 @@ impl Verdict {
     pub fn of(scenario: &Scenario, recording: &Recording, outcome: &Outcome) -> Self {
         let is_expected = |alert: &str, severity: Severity| {
             scenario.expect.iter().any(|e| e.alert == alert && e.severity == severity.as_str())
+                || scenario.may.iter().any(|may| may == alert)
         };
         let is_news = |alert: &str, severity: Severity| {
             severity == Severity::Info && scenario.news.iter().any(|news| news == alert)

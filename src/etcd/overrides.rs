@@ -1,0 +1,25 @@
+//! What of the fleet's settings is other for one cluster: how often it is asked, and what is taken of its metrics.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::unit::{ByteSize, ConfigDuration};
+
+/// `[cluster.watch]`: each as in `[watch]`, and as there where it is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct WatchOverrides {
+    pub status_interval: Option<ConfigDuration>,
+    pub quorum_interval: Option<ConfigDuration>,
+    pub scrape_interval: Option<ConfigDuration>,
+    pub events_interval: Option<ConfigDuration>,
+}
+
+/// `[cluster.scrape]`: each as in `[scrape]`, and as there where it is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct ScrapeOverrides {
+    pub timeout: Option<ConfigDuration>,
+    pub max_body: Option<ByteSize>,
+    pub max_series_per_member: Option<usize>,
+    pub drop: Option<Vec<String>>,
+}
