@@ -121,7 +121,7 @@ async fn a_panic_makes_the_alerts_of_its_cluster_unknown_and_no_others() {
     let (clock, stop) = (Clock::runtime(START_MS), CancellationToken::new());
     let services = Services::start(config, &environment, clock.clone(), Host::Daemon, stop.clone()).await;
     let services = std::sync::Arc::new(services.expect("the store opens"));
-    let context = Context { services, slot_ms: START_MS, stop: stop.clone() };
+    let context = Context::new(&services, START_MS, stop.clone());
     let mut setup = context.watch_setup(context.config().groups.clone()).expect("a setup");
     let target = |name: &str, panics: std::ops::Range<i64>| {
         let cluster: ClusterName = name.parse().expect("a name");
