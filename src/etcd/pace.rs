@@ -101,6 +101,32 @@ mod tests {
         }
     }
 
+    /// The promise for hours of outage: what a member that is away costs, in tries and in memory.
+    #[test]
+    fn a_member_that_is_away_for_hours_is_tried_at_most_450_times_an_hour() {
+        let pace = Pace::new(2.0);
+        let start = Instant::now();
+        let mut tries = [0; 6];
+        // A tick each two seconds asks for Status, and each fifth for two reads more.
+        for tick in 0..6 * 1_800_u32 {
+            let now = start + Duration::from_secs(2) * tick;
+            for _ in 0..(if tick % 5 == 0 { 3 } else { 1 }) {
+                if pace.rest(now).is_none() {
+                    tries[usize::try_from(tick / 1_800).expect("small")] += 1;
+                    pace.failed(now, ErrorKind::Unreachable, "refused");
+                }
+            }
+        }
+        assert!(tries.iter().all(|tries| (300..=450).contains(tries)), "{tries:?}");
+        let state = pace.state.lock().expect("whole");
+        // One failure is remembered, however many there were.
+        assert_eq!(state.resting.as_ref().map(|rest| rest.last.len()), Some("refused".len()));
+        drop(state);
+        // Back again, it is asked at once.
+        pace.answered();
+        assert!(pace.rest(start + Duration::from_secs(21_600)).is_none());
+    }
+
     #[test]
     fn a_dead_member_is_left_alone_and_comes_back() {
         let pace = Pace::new(2.0);

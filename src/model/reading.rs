@@ -184,6 +184,8 @@ impl Reading {
                 .filter(|alarm| alarm.member_id.is_none() || alarm.member_id == member.member_id)
                 .map(|alarm| alarm.kind.clone())
                 .collect(),
+            unhealthy: member.health.iter().filter_map(|(path, said)| said.complaint(path)).collect(),
+            defragmenting: member.scrape.as_ref().is_some_and(Scrape::is_defragmenting),
         }
     }
 }
@@ -217,6 +219,12 @@ pub struct ReadingRow {
     pub quota_bytes: Option<u64>,
     /// Kinds of the active alarms that name this member (or no member).
     pub alarms: Vec<String>,
+    /// Health endpoints by which the member is not well, with its reasons: `/readyz: linearizable_read failed`.
+    #[serde(default)]
+    pub unhealthy: Vec<String>,
+    /// Whether its metrics say that it defragments its database now: it serves nobody meanwhile.
+    #[serde(default)]
+    pub defragmenting: bool,
 }
 
 /// A member's part in raft.
@@ -293,6 +301,14 @@ pub struct EndpointHealth {
     pub reason: Option<String>,
 }
 
+impl EndpointHealth {
+    /// What is wrong by the endpoint at `path`, in one line; `None` when nothing is.
+    fn complaint(&self, path: &str) -> Option<String> {
+        let reason = self.reason.as_deref().unwrap_or("not healthy");
+        (!self.healthy).then(|| format!("/{path}: {reason}"))
+    }
+}
+
 /// How far a member's clock is from the monitor's, at most `within_seconds` off.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClockOffset {
@@ -330,6 +346,13 @@ pub struct Scrape {
     /// By the `Date` of this answer and of those before it.
     #[serde(default)]
     pub clock: Option<ClockOffset>,
+}
+
+impl Scrape {
+    /// Versions before 3.4.18 and 3.5.1 do not say so.
+    fn is_defragmenting(&self) -> bool {
+        self.samples.first("etcd_disk_defrag_inflight").is_some_and(|(_, value)| value > 0.0)
+    }
 }
 
 /// What kind of failure a [`ReadingError`] is; alerts and pages group by it.

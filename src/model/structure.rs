@@ -127,6 +127,8 @@ mod tests {
             role: if leader == n { Role::Leader } else { Role::Follower },
             is_learner: Some(false),
             deaf_to: deaf_to.iter().map(|n| instance(*n)).collect(),
+            unhealthy: Vec::new(),
+            defragmenting: false,
             raft_term: Some(term),
             leader: Some(leader).filter(|leader| *leader != 0).map(MemberId),
             raft_index: None,

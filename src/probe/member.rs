@@ -35,6 +35,8 @@ pub(super) struct Memory {
     clock: Clock,
     /// What its health endpoints said last.
     health: BTreeMap<String, EndpointHealth>,
+    /// When it was asked for that, ms since the epoch.
+    health_ms: i64,
 }
 
 /// A scrape, and what went wrong with it. `None` where there is nothing to scrape.
@@ -59,6 +61,9 @@ pub(super) struct Probed {
     /// Whether the member list has it.
     pub(super) listed: bool,
 }
+
+/// What a member said of its health is believed this long: the next question comes before that.
+const HEALTH_BELIEVED_MS: i64 = 5 * 60_000;
 
 /// The right each call needs, in etcd's words.
 const STATUS_RIGHT: &str = "Maintenance.Status: role root (from etcd 3.5.30 on)";
@@ -353,8 +358,10 @@ fn remember_health(
     let mut memory = memory(target);
     if let Some(health) = health {
         memory.health = health;
+        memory.health_ms = reading.ts_ms;
     }
-    if matches!(status, Some(Err(e)) if !e.is_answer()) {
+    let is_old = (reading.ts_ms - memory.health_ms).abs() >= HEALTH_BELIEVED_MS;
+    if is_old || matches!(status, Some(Err(e)) if !e.is_answer()) {
         memory.health.clear();
     }
     reading.health.clone_from(&memory.health);

@@ -155,6 +155,8 @@ fn rows(cluster: &ClusterName, n: usize, size: usize, dice: &mut Dice) -> Vec<Re
                 role,
                 is_learner: Some(learner),
                 deaf_to: Vec::new(),
+                unhealthy: Vec::new(),
+                defragmenting: false,
                 raft_term: Some(40 + n as u64),
                 leader: Some(id(leader)),
                 raft_index: Some(index),

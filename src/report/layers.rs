@@ -105,9 +105,9 @@ pub fn layers(
             .map(|metric| figure(metric, figures.get(&metric.id).map_or(&[], Vec::as_slice), name))
             .collect();
         let mut facts = match layer {
-            Layer::Client => answering(rows),
+            Layer::Client => answering(rows, name),
             Layer::Raft => raft(rows, &structure, name),
-            Layer::Storage => alarms(rows),
+            Layer::Storage => alarms(rows).into_iter().chain(defragmenting(rows, name)).collect(),
             Layer::Api | Layer::Logic | Layer::Host => Vec::new(),
         };
         facts.extend(figures.iter().filter_map(above));
@@ -130,13 +130,18 @@ pub fn layers(
 
 type Fact = (Condition, String);
 
-fn answering(rows: &[ReadingRow]) -> Vec<Fact> {
+fn answering(rows: &[ReadingRow], name: &dyn Fn(&str) -> String) -> Vec<Fact> {
     let (up, all) = (rows.iter().filter(|row| row.reachable).count(), rows.len());
-    match all - up {
+    let mut facts = match all - up {
         0 => Vec::new(),
         _ if up == 0 => vec![(Condition::Critical, "no member answers".to_owned())],
         silent => vec![(Condition::Warning, format!("{} of {all} do not answer", count(silent, "member")))],
+    };
+    for row in rows {
+        let member = name(row.instance.as_str());
+        facts.extend(row.unhealthy.iter().map(|said| (Condition::Warning, format!("{member} says {said}"))));
     }
+    facts
 }
 
 fn raft(rows: &[ReadingRow], structure: &Structure, name: &dyn Fn(&str) -> String) -> Vec<Fact> {
@@ -170,6 +175,14 @@ fn alarms(rows: &[ReadingRow]) -> Vec<Fact> {
     kinds.sort_unstable();
     kinds.dedup();
     kinds.into_iter().map(|kind| (Condition::Critical, format!("alarm {kind} is active"))).collect()
+}
+
+fn defragmenting(rows: &[ReadingRow], name: &dyn Fn(&str) -> String) -> Vec<Fact> {
+    let busy = rows.iter().filter(|row| row.defragmenting);
+    let text = |row: &ReadingRow| {
+        format!("{} is defragmenting and serves nobody meanwhile", name(row.instance.as_str()))
+    };
+    busy.map(|row| (Condition::Warning, text(row))).collect()
 }
 
 fn above(figure: &Figure) -> Option<Fact> {

@@ -42,8 +42,11 @@ pub async fn live(store: &Store, shard: &str, now_ms: i64, fresh_ms: i64) -> Res
     Ok(beats(store, shard, now_ms, fresh_ms).await?.into_keys().collect())
 }
 
-/// Writers with a beat in the last `fresh_ms`, and their newest.
-async fn beats(
+/// Writers with a beat in the last `fresh_ms`, oldest writer first, and when they last beat, ms since the epoch.
+///
+/// # Errors
+/// When the store cannot be listed.
+pub async fn beats(
     store: &Store,
     shard: &str,
     now_ms: i64,
@@ -73,20 +76,7 @@ pub async fn owner(
     now_ms: i64,
     fresh_ms: i64,
 ) -> Result<Option<String>, StoreError> {
-    Ok(owner_and_beat(store, shard, now_ms, fresh_ms).await?.map(|(owner, _)| owner))
-}
-
-/// [`owner`], and when it last beat, ms since the epoch.
-///
-/// # Errors
-/// When the store cannot be listed.
-pub async fn owner_and_beat(
-    store: &Store,
-    shard: &str,
-    now_ms: i64,
-    fresh_ms: i64,
-) -> Result<Option<(String, i64)>, StoreError> {
-    Ok(beats(store, shard, now_ms, fresh_ms).await?.into_iter().next())
+    Ok(beats(store, shard, now_ms, fresh_ms).await?.into_keys().next())
 }
 
 /// Takes back this writer's beats, so that a stand-by takes over at once after a clean stop.

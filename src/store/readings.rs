@@ -47,6 +47,8 @@ impl TableRow for ReadingRow {
             unsigned(rows.iter().map(|r| r.quota_bytes)),
             shown(&|r| Some(json(&r.alarms))),
             shown(&|r| Some(json(&r.deaf_to)).filter(|_| !r.deaf_to.is_empty())),
+            shown(&|r| Some(json(&r.unhealthy)).filter(|_| !r.unhealthy.is_empty())),
+            flag(rows.iter().map(|r| r.defragmenting.then_some(true))),
         ]
     }
 
@@ -78,6 +80,8 @@ impl TableRow for ReadingRow {
             quota_bytes: cells.unsigned("quota_bytes"),
             alarms: cells.json("alarms")?,
             deaf_to: cells.json("deaf_to").unwrap_or_default(),
+            unhealthy: cells.json("unhealthy").unwrap_or_default(),
+            defragmenting: cells.flag("defragmenting").unwrap_or(false),
         })
     }
 }
@@ -160,6 +164,8 @@ mod tests {
             quota_bytes: Some(2 << 30),
             alarms: vec!["NOSPACE".to_owned()],
             deaf_to: vec!["h:2".parse().expect("instance")],
+            unhealthy: vec!["/readyz: not ready".to_owned()],
+            defragmenting: true,
         }
     }
 

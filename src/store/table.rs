@@ -172,6 +172,8 @@ fn reading_fields() -> Vec<Field> {
         int("quota_bytes"),
         required(text("alarms")),
         text("deaf_to"),
+        text("unhealthy"),
+        flag("defragmenting"),
     ]
 }
 

@@ -18,8 +18,9 @@ use crate::probe::{self, Known, Parts, ReadingSource};
 pub(super) const MEMBERS_EVERY: Duration = Duration::from_secs(8);
 /// Of a watch that stands by: what only events need, the one that tells them sees.
 const MEMBERS_EVERY_STANDING_BY: Duration = Duration::from_secs(60);
-/// Three requests each time, and what they tell is seldom what nothing else does.
-pub(super) const HEALTH_EVERY: Duration = Duration::from_secs(60);
+/// Three requests each time, and what they tell is seldom what nothing else does. All watches over a store ask in the same
+/// moments, so that they judge by the same answers.
+pub(super) const HEALTH_EVERY: Duration = Duration::from_secs(120);
 const ALARMS_EVERY: Duration = Duration::from_secs(300);
 
 /// What of the time between two ticks a slow member may take of one.
@@ -72,7 +73,8 @@ struct Schedule {
     scrape_ms: i64,
     members_ms: i64,
     alarms_ms: i64,
-    health_ms: i64,
+    health_ms: Option<i64>,
+    health_asked: bool,
     /// When `/metrics` was asked last, whatever for.
     looked_ms: i64,
     patience: Option<Duration>,
@@ -121,6 +123,15 @@ impl ClusterWatch {
     /// How often it is to be ticked.
     pub(super) fn period(&self) -> Duration {
         self.schedule.intervals.status_interval.0
+    }
+
+    /// Nothing is read for a while: what is read after it is compared with nothing before it, and nothing was due meanwhile.
+    pub(super) fn rest(&mut self) {
+        let patience = self.schedule.patience;
+        self.schedule = Schedule { patience, ..Schedule::new(self.schedule.intervals.clone()) };
+        self.known = None;
+        self.scrapes.clear();
+        self.owed.clear();
     }
 
     /// Reads what is due at `now_ms` and hands it to the head and the buffer.
@@ -224,7 +235,8 @@ impl Schedule {
             scrape_ms: never,
             members_ms: never,
             alarms_ms: never,
-            health_ms: never,
+            health_ms: None,
+            health_asked: false,
             looked_ms: never,
             patience: None,
         }
@@ -261,8 +273,9 @@ impl Schedule {
         if scrape || look {
             self.looked_ms = now_ms;
         }
+        let health = self.health_due(now_ms, speaks);
         let parts = Parts {
-            health: speaks && is_due(&mut self.health_ms, HEALTH_EVERY),
+            health,
             patience: self.patience,
             status: true,
             quorum_read,
@@ -272,6 +285,21 @@ impl Schedule {
         };
         let scrapes = if scrape { 1 + u64::try_from(missed).unwrap_or(0) } else { 0 };
         Due { parts, look, scrapes }
+    }
+}
+
+impl Schedule {
+    /// In the moments that all watches share; one that speaks also as soon as it does, and one that reads but once.
+    fn health_due(&mut self, now_ms: i64, speaks: bool) -> bool {
+        let every_ms = ms(HEALTH_EVERY);
+        let next_ms = now_ms - now_ms.rem_euclid(every_ms) + every_ms;
+        let first_ms = if self.patience.is_some() { next_ms } else { now_ms };
+        let is_due = now_ms >= *self.health_ms.get_or_insert(first_ms) || speaks && !self.health_asked;
+        if is_due {
+            self.health_ms = Some(next_ms);
+            self.health_asked = true;
+        }
+        is_due
     }
 }
 
@@ -385,6 +413,22 @@ mod tests {
         let mut asks = |now_ms: i64| schedule.due(now_ms, now_ms >= 4_000).parts.member_list;
         let asked: Vec<i64> = (0..30_000).step_by(2_000).filter(|now_ms| asks(*now_ms)).collect();
         assert_eq!(asked, [0, 12_000, 20_000, 28_000]);
+    }
+
+    #[test]
+    fn all_watches_ask_for_health_in_the_same_moments() {
+        let patience = Some(Duration::from_secs(1));
+        for (began_ms, patience, speaks, expected) in [
+            (1_000_000, None, false, vec![1_000_000, 1_080_000, 1_200_000]),
+            (1_061_000, patience, true, vec![1_061_000, 1_081_000, 1_201_000]),
+            // Who begins to stand by is in no hurry: its like knows.
+            (1_000_000, patience, false, vec![1_080_000, 1_200_000]),
+        ] {
+            let mut schedule = Schedule { patience, ..Schedule::new(WatchConfig::default()) };
+            let ticks = (began_ms..1_230_000).step_by(2_000);
+            let asked: Vec<i64> = ticks.filter(|now_ms| schedule.due(*now_ms, speaks).parts.health).collect();
+            assert_eq!(asked, expected);
+        }
     }
 
     #[test]

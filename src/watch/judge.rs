@@ -84,6 +84,11 @@ impl Judge {
         self.memory.lock().await.recorded.refill(series, recorded)
     }
 
+    /// What others evaluate meanwhile is read from the store when it evaluates again.
+    pub(super) async fn forget(&self) {
+        self.memory.lock().await.states.clear();
+    }
+
     /// Evaluates `groups` over `source` at `now_ms` and commits the transitions.
     pub async fn judge(
         &self,

@@ -81,7 +81,7 @@ impl<C: Fn() -> i64 + Clone + Send + Sync + 'static> Roster<C> {
             let (name, period) = (cluster.name().clone(), cluster.period());
             self.end(&name).await;
             let (shared, now_ms) = (Arc::clone(&self.shared), self.now_ms.clone());
-            let polled = Polled { shared, cluster, now_ms, hints: self.hints.clone() };
+            let polled = Polled { shared, cluster, now_ms, hints: self.hints.clone(), looked: false };
             let task = tokio::spawn(keep_ticking(polled, period, offset(nth, count, period)));
             self.tasks.insert(name, AbortOnDropHandle::new(task));
         }
@@ -117,6 +117,8 @@ struct Polled<C> {
     cluster: ClusterWatch,
     now_ms: C,
     hints: tokio::sync::mpsc::Sender<()>,
+    /// Whether the last tick was taken.
+    looked: bool,
 }
 
 impl<C: Fn() -> i64 + Send + Sync> Ticker for Polled<C> {
@@ -125,6 +127,15 @@ impl<C: Fn() -> i64 + Send + Sync> Ticker for Polled<C> {
     }
 
     async fn tick(&mut self) {
+        if self.shared.view.rests() {
+            self.cluster.rest();
+            return;
+        }
+        // One that stands by takes every other tick: what happens between, the one that speaks sees.
+        self.looked = self.shared.view.speaks() || !self.looked;
+        if !self.looked {
+            return;
+        }
         let now_ms = (self.now_ms)();
         let tick = self.shared.tick(&mut self.cluster, now_ms).await;
         // What happened is stored at once, however long a flush may wait.

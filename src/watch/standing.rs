@@ -1,5 +1,7 @@
 //! Which of several watches over one store writes: the oldest that is alive, as its heartbeats say.
 
+use std::collections::BTreeMap;
+
 use tracing::{info, warn};
 
 use super::config::WatchConfig;
@@ -9,6 +11,9 @@ use crate::store::{Store, StoreError, events, heartbeat};
 
 /// Heartbeats are per shard; all clusters are one.
 const SHARD: &str = "all";
+
+/// One that speaks, and one that knows what it knows and takes over within seconds.
+const AT_WORK: usize = 2;
 
 /// Whether a watch loop beats in the store.
 ///
@@ -26,15 +31,15 @@ impl Shared {
     async fn claim(&self, now_ms: i64) {
         let local = self.store.local_path().is_some();
         let fresh_ms = self.config.fresh_ms(local);
-        let found = heartbeat::owner_and_beat(&self.store, SHARD, now_ms, fresh_ms).await;
-        let other = match found {
-            Ok(owner) => owner.filter(|(owner, _)| *owner != self.writer.id().to_string()),
-            Err(error) => {
-                warn!(%error, "the heartbeats cannot be listed");
-                None
-            }
-        };
+        let beats = heartbeat::beats(&self.store, SHARD, now_ms, fresh_ms).await.unwrap_or_else(|error| {
+            warn!(%error, "the heartbeats cannot be listed");
+            BTreeMap::new()
+        });
+        let own = self.writer.id().to_string();
+        let older = beats.keys().filter(|writer| **writer < own).count();
+        let other = beats.into_iter().next().filter(|(owner, _)| *owner != own);
         let speaks = other.is_none();
+        self.rest(older >= AT_WORK).await;
         if let Some((owner, beat_ms)) = other {
             if self.view.speaks() {
                 info!(owner, "an older watch is alive and writes the samples");
@@ -47,6 +52,21 @@ impl Shared {
             self.discard_told(now_ms).await;
         }
         self.view.set_speaks(speaks);
+    }
+
+    /// Of many watches over one store only the two oldest ask anything: together they keep the promise of requests. The
+    /// others wait until one of these is gone.
+    async fn rest(&self, rests: bool) {
+        if rests == self.view.rests() {
+            return;
+        }
+        if rests {
+            info!("{AT_WORK} older watches are alive: this one asks nothing until one of them is gone");
+        } else {
+            info!("an older watch is gone: this one begins to stand by");
+            self.judge.forget().await;
+        }
+        self.view.set_rests(rests);
     }
 
     /// Of what the watch before this one told with its last flushes, nothing is told again.

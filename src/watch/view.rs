@@ -17,6 +17,7 @@ struct Inner {
     rows: Mutex<BTreeMap<ClusterName, Vec<ReadingRow>>>,
     moved: Notify,
     speaks: AtomicBool,
+    rests: AtomicBool,
 }
 
 impl View {
@@ -38,6 +39,15 @@ impl View {
 
     pub(super) fn set_speaks(&self, speaks: bool) {
         self.0.speaks.store(speaks, Ordering::Relaxed);
+    }
+
+    /// Whether enough older watches are at work, so that this one asks nothing.
+    pub fn rests(&self) -> bool {
+        self.0.rests.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_rests(&self, rests: bool) {
+        self.0.rests.store(rests, Ordering::Relaxed);
     }
 
     pub(super) fn see(&self, reading: &Reading) {

@@ -184,6 +184,9 @@ impl Watch {
                     continue;
                 }
             }
+            if self.shared.view.rests() {
+                continue;
+            }
             // What was stored before a pause is old: judged by it alone, what fires would become unknown for a moment.
             if self.shared.has_unread() && started.elapsed() < FIRST_READINGS {
                 continue;

@@ -89,6 +89,8 @@ fn reading(cluster: &Cluster, member: u64, ts_ms: i64) -> ReadingRow {
         role: if member == 1 { Role::Leader } else { Role::Follower },
         is_learner: Some(false),
         deaf_to: Vec::new(),
+        unhealthy: Vec::new(),
+        defragmenting: false,
         raft_term: Some(4),
         leader: Some(MemberId(1)),
         raft_index: Some(100),

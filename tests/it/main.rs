@@ -40,6 +40,7 @@ mod incidents;
 mod inspect;
 mod lambda;
 mod netns;
+mod panics;
 mod partition;
 mod pipeline;
 mod precision;

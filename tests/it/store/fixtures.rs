@@ -60,6 +60,8 @@ fn reading() -> ReadingRow {
         role: Role::Leader,
         is_learner: Some(false),
         deaf_to: Vec::new(),
+        unhealthy: Vec::new(),
+        defragmenting: false,
         raft_term: Some(4),
         leader: "8211f1d0f64f3269".parse().ok(),
         raft_index: Some(1234),
