@@ -246,8 +246,9 @@ Examples:
   etcd-monitor query 'etcd_server_has_leader'
   etcd-monitor query 'rate(etcd_server_proposals_committed_total[5m])' --since 6h --step 5m
   etcd-monitor query 'max by (cluster) (etcd_mvcc_db_total_size_in_bytes)' --time 2026-11-23T14:05:00Z --json
+  etcd-monitor query 'sum(etcd_server_has_leader)' --tag env=prod
 
-PromQL is that of Prometheus 2.42. Beyond the raw retention the five-minute rollup answers, and a note says so.
+PromQL is that of Prometheus 2.42. Beyond the raw retention the five-minute rollup answers, beyond that the hourly one, and a note says so.
 
 Exit codes: 0 done (also without data), 1 failed, 2 the expression, usage or configuration is wrong.
 

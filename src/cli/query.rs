@@ -1,5 +1,6 @@
 //! `query`: PromQL over the stored samples.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,10 +8,11 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::progress::Progress;
-use super::{Global, Stop, open_to_read, output};
+use super::tags::Tags;
+use super::{Global, Stop, open_with_found, output};
 use crate::config::Overrides;
 use crate::model::unit::{parse_duration, rfc3339};
-use crate::model::{Labels, Series};
+use crate::model::{ClusterName, Labels, MatchOp, Matcher, Series};
 use crate::promql::{self, EvalOptions, EvalRange, Expr, Value};
 use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
@@ -36,6 +38,8 @@ pub struct Query {
     /// Step of a range query [default: a 250th of the range, at least 15s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     step: Option<Duration>,
+    #[command(flatten)]
+    tags: Tags,
     /// Print the `data` object of Prometheus' HTTP API
     #[arg(long)]
     json: bool,
@@ -68,12 +72,12 @@ impl Query {
     pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
         let expr = promql::parse(&self.expression)
             .map_err(|error| Stop::Usage(explain(&self.expression, &error)))?;
-        let config = global.load(Overrides::store_only())?;
-        let store = open_to_read(&config).await?;
+        let (config, store) = open_with_found(global.load(Overrides::store_only())?).await?;
+        let among = among(self.tags.clusters(&config, &store, Clock::System.now_ms()).await?)?;
         let options = EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() };
         let limit = config.query.timeout.0;
         let progress = Progress::new(global, self.json).watch("query", &store);
-        let work = self.evaluate(&expr, &store, &options);
+        let work = self.evaluate(&expr, &store, &options, among.as_ref());
         let done = tokio::time::timeout(limit, work).await;
         drop(progress);
         let answer =
@@ -82,12 +86,18 @@ impl Query {
         Ok(Exit::Ok.into())
     }
 
-    async fn evaluate(&self, expr: &Expr, store: &Store, options: &EvalOptions) -> anyhow::Result<Answer> {
+    async fn evaluate(
+        &self,
+        expr: &Expr,
+        store: &Store,
+        options: &EvalOptions,
+        among: Option<&Matcher>,
+    ) -> anyhow::Result<Answer> {
         let now_ms = Clock::System.now_ms();
         let at_ms = self.time.unwrap_or(now_ms);
         let asked = self.range(now_ms);
         let range = asked.unwrap_or(EvalRange { start_ms: at_ms, end_ms: at_ms, step_ms: 1000 });
-        let Loaded { series, rollups, .. } = load(expr, store, &range, options).await?;
+        let Loaded { series, rollups, .. } = load(expr, store, &range, options, among).await?;
         let value = match asked {
             Some(range) => promql::eval_range(expr, &series, &range, options).map(Shape::Range),
             None => promql::eval_instant(expr, &series, at_ms, options)
@@ -168,9 +178,19 @@ async fn load(
     store: &Store,
     range: &EvalRange,
     options: &EvalOptions,
+    among: Option<&Matcher>,
 ) -> anyhow::Result<Loaded> {
-    let selections = promql::selections(expr, range, options);
+    let mut selections = promql::selections(expr, range, options);
+    selections.iter_mut().for_each(|selection| selection.matchers.extend(among.cloned()));
     samples::load(store, &selections, options.max_samples).await.context("the samples cannot be read")
+}
+
+/// What only series of these clusters fit.
+fn among(clusters: Option<BTreeSet<ClusterName>>) -> anyhow::Result<Option<Matcher>> {
+    let Some(clusters) = clusters else { return Ok(None) };
+    // A name has no character that means something in a regular expression.
+    let names: Vec<&str> = clusters.iter().map(ClusterName::as_str).collect();
+    Ok(Some(Matcher::new("cluster", MatchOp::Regex, &names.join("|"))?))
 }
 
 /// The expression with a mark under the place of the error.

@@ -10,7 +10,8 @@ mod kubernetes;
 mod prefix;
 mod static_pods;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,8 @@ pub struct SourceConfig {
     /// As of a cluster, where the source says nothing of it.
     #[serde(default)]
     pub metrics_urls: Vec<String>,
+    #[serde(default)]
+    pub node_exporter_urls: Vec<String>,
     #[serde(default)]
     pub timeouts: TimeoutConfig,
     #[serde(default = "two")]
@@ -183,19 +186,17 @@ impl Source {
     pub async fn look(&self) -> Result<Look, DiscoverError> {
         let described = tokio::time::timeout(LOOK_TIMEOUT, self.ask());
         let mut look = Look::default();
-        let mut seen: BTreeMap<ClusterName, BTreeSet<String>> = BTreeMap::new();
         for one in described.await.map_err(|_| DiscoverError::Timeout)?? {
             match one.and_then(|one| cluster(&self.config, one)) {
                 Err(problem) => look.problems.push(problem),
-                Ok(found) => {
-                    let endpoints = seen.entry(found.name.clone()).or_default();
-                    endpoints.extend(found.endpoints.iter().cloned());
-                    let all = endpoints.iter().cloned().collect();
-                    // Entries of one name are parts of one cluster, as Prometheus' target groups are.
-                    look.clusters.entry(found.name.clone()).or_insert(found).endpoints = all;
-                }
+                // Entries of one name are parts of one cluster, as Prometheus' target groups are.
+                Ok(part) => match look.clusters.entry(part.name.clone()) {
+                    Entry::Vacant(place) => drop(place.insert(part)),
+                    Entry::Occupied(whole) => join(whole.into_mut(), &part),
+                },
             }
         }
+        look.clusters.values_mut().for_each(sort);
         Ok(look)
     }
 
@@ -215,5 +216,60 @@ impl Source {
             return kubernetes.ask(api).await;
         }
         Ok(static_pods.iter().flat_map(|pods| pods.ask(&self.config.name)).collect())
+    }
+}
+
+/// Adds the members of a part that are not there yet, with the URLs that are theirs.
+fn join(whole: &mut ClusterConfig, part: &ClusterConfig) {
+    let of_each = |urls: &[String]| urls.len() == part.endpoints.len() && !has_pattern(urls);
+    let (metrics, nodes) = (of_each(&part.metrics_urls), of_each(&part.node_exporter_urls));
+    for (nth, endpoint) in part.endpoints.iter().enumerate() {
+        if whole.endpoints.contains(endpoint) {
+            continue;
+        }
+        whole.endpoints.push(endpoint.clone());
+        if metrics {
+            whole.metrics_urls.extend(part.metrics_urls.get(nth).cloned());
+        }
+        if nodes {
+            whole.node_exporter_urls.extend(part.node_exporter_urls.get(nth).cloned());
+        }
+    }
+}
+
+/// The order in which a place names members is no news, unless other lists go along with it.
+fn sort(cluster: &mut ClusterConfig) {
+    let alone = |urls: &[String]| urls.is_empty() || has_pattern(urls);
+    if alone(&cluster.metrics_urls) && alone(&cluster.node_exporter_urls) {
+        cluster.endpoints.sort();
+    }
+}
+
+fn has_pattern(urls: &[String]) -> bool {
+    urls.iter().any(|url| url.contains("{host}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn entries_of_one_name_are_one_cluster_with_the_urls_of_each_member() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("clusters.toml");
+        let text = "\
+            cluster = [{ name = 'a', endpoints = ['http://z:1', 'http://y:1'], metrics-urls = ['http://z:2/m', 'http://y:2/m'] },
+                {name = 'a', endpoints = ['http://z:1', 'http://x:1'], metrics-urls = ['http://z:2/m', 'http://x:2/m']},
+                {name = 'b', endpoints = ['http://z:3']}, {name = 'b', endpoints = ['http://y:3', 'http://z:3']}]";
+        std::fs::write(&path, text).expect("written");
+        let toml = format!("name = 'src'\nfile = {{ paths = ['{}'] }}", path.display());
+        let source = Source::open(toml::from_str(&toml).expect("a source"), None).expect("it fits");
+        let look = source.look().await.expect("it is read");
+        let said: Vec<_> =
+            look.clusters.values().map(|c| (c.endpoints.join(" "), c.metrics_urls.join(" "))).collect();
+        let pair = |endpoints: &str, urls: &str| (endpoints.to_owned(), urls.to_owned());
+        let a = pair("http://z:1 http://y:1 http://x:1", "http://z:2/m http://y:2/m http://x:2/m");
+        assert_eq!(said, [a, pair("http://y:3 http://z:3", "")]);
+        assert_eq!(look.problems, Vec::<String>::new());
     }
 }

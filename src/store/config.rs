@@ -67,6 +67,7 @@ pub struct RetentionConfig {
     pub raw: ConfigDuration,
     /// Five-minute aggregates of the catalogue's series.
     pub rollup_5m: ConfigDuration,
+    pub rollup_1h: ConfigDuration,
     pub readings: ConfigDuration,
     pub events: ConfigDuration,
     pub job_runs: ConfigDuration,
@@ -84,6 +85,7 @@ impl Default for RetentionConfig {
         Self {
             raw: days(15),
             rollup_5m: days(400),
+            rollup_1h: days(1_830),
             readings: days(90),
             events: days(400),
             job_runs: days(90),

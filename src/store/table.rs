@@ -15,18 +15,21 @@ use super::key::{DAY_MS, Day, HOUR_MS, Key, Prefix, instant, parse_instant};
 pub enum Table {
     Samples,
     Rollup5m,
+    Rollup1h,
     Readings,
     Events,
     JobRuns,
 }
 
 impl Table {
-    pub const ALL: [Self; 5] = [Self::Samples, Self::Rollup5m, Self::Readings, Self::Events, Self::JobRuns];
+    pub const ALL: [Self; 6] =
+        [Self::Samples, Self::Rollup5m, Self::Rollup1h, Self::Readings, Self::Events, Self::JobRuns];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Samples => "samples",
             Self::Rollup5m => "rollup_5m",
+            Self::Rollup1h => "rollup_1h",
             Self::Readings => "readings",
             Self::Events => "events",
             Self::JobRuns => "job_runs",
@@ -41,7 +44,7 @@ impl Table {
     pub fn schema(self) -> SchemaRef {
         let fields = match self {
             Self::Samples => [series_fields(), vec![int("value_int"), float("value")]].concat(),
-            Self::Rollup5m => [
+            Self::Rollup5m | Self::Rollup1h => [
                 series_fields(),
                 vec![instant_field("last_ts", true), float("min"), float("max"), float("last")],
                 vec![float("sum"), required(int("count"))],
@@ -78,10 +81,19 @@ impl Table {
     /// The columns that, with [`Table::time_column`] after them, sort the rows and identify one.
     pub fn group_columns(self) -> &'static [&'static str] {
         match self {
-            Self::Samples | Self::Rollup5m => &["cluster", "metric", "instance", "labels"],
+            Self::Samples | Self::Rollup5m | Self::Rollup1h => &["cluster", "metric", "instance", "labels"],
             Self::Readings => &["cluster", "instance"],
             Self::Events => &["cluster", "id"],
             Self::JobRuns => &["job", "shard", "attempt"],
+        }
+    }
+
+    /// The width of a rollup's buckets, ms; `None` for what is no rollup.
+    pub fn bucket_ms(self) -> Option<i64> {
+        match self {
+            Self::Rollup5m => Some(300_000),
+            Self::Rollup1h => Some(HOUR_MS),
+            _ => None,
         }
     }
 

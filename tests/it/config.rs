@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use etcd_monitor::config::{Config, Environment, Overrides};
+use etcd_monitor::etcd::{ClusterConfig, TlsConfig};
 
 use crate::etcd_cluster::{EtcdCluster, Options};
 use crate::program;
@@ -54,6 +55,64 @@ fn full_toml_shows_the_defaults() {
     assert_eq!(full.scrape.timeout, bare.scrape.timeout);
     let packs = full.rules.chapters.iter().filter(|chapter| chapter.origin != "slo");
     assert_eq!(packs.count(), bare.rules.chapters.len());
+}
+
+#[test]
+fn what_speaks_of_clusters_heeds_those_that_come() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let path = folder.path().join("etcd-monitor.toml");
+    let text = "\
+[[discover]]
+name = 'list'
+file = { paths = ['clusters.json'] }
+[[rules.override]]
+alert = 'EtcdNoLeader'
+tags = { env = 'dev' }
+enabled = false
+[[rules.override]]
+alert = 'EtcdNoLeader'
+cluster = 'later'
+for = '7m'
+[[slo]]
+name = 'reads'
+objective = 99.0
+window = '7d'
+indicator = 'availability'
+clusters = ['later']
+[[alert.maintenance]]
+tags = { env = 'dev' }
+starts = '2026-11-01T00:00:00Z'
+ends = '2026-11-02T00:00:00Z'
+";
+    std::fs::write(&path, text).expect("written");
+    let empty = Config::load(Some(&path), &Environment::new(), Overrides::default());
+    let empty = empty.unwrap_or_else(|errors| panic!("{errors}"));
+    let now_ms = 1_793_500_000_000;
+    let standing = |config: &Config| config.silences.at(now_ms).0.len();
+    assert_eq!((empty.clusters.len(), empty.slos.len(), standing(&empty)), (0, 0, 0));
+    for word in ["override of an absent cluster", "slo reads waits", "alert.maintenance[0] waits"] {
+        assert!(empty.warnings.iter().any(|warning| warning.contains(word)), "{word}: {:?}", empty.warnings);
+    }
+    let cluster = |name: &str, env: &str| {
+        let name = name.parse().expect("a name");
+        let mut cluster = ClusterConfig::plain(name, vec!["http://h:1".to_owned()]);
+        cluster.tags.insert("env".to_owned(), env.to_owned());
+        cluster
+    };
+    let mut broken = cluster("broken", "dev");
+    broken.tls = Some(TlsConfig { ca: Some("/nonexistent/ca.pem".into()), ..TlsConfig::default() });
+    let found = vec![broken, cluster("later", "prod"), cluster("toy", "dev")];
+    let full = empty.with_found(found).unwrap_or_else(|errors| panic!("{errors}"));
+    let names: Vec<&str> = full.clusters.iter().map(|setup| setup.config.name.as_str()).collect();
+    assert_eq!((names, full.configured, full.slos.len(), standing(&full)), (vec!["later", "toy"], 0, 1, 1));
+    let left_out = full.warnings.iter().find(|warning| warning.contains("broken")).expect("it is said");
+    assert!(left_out.contains("tls.ca"), "{left_out}");
+    let rules = full.groups.iter().flat_map(|group| &group.rules);
+    let no_leader: Vec<_> = rules.filter(|rule| rule.name == "EtcdNoLeader").collect();
+    let of = |cluster: &str| no_leader.iter().filter(|rule| rule.clusters.has(cluster)).count();
+    assert_eq!((of("later"), of("toy"), of("other")), (1, 0, 1));
+    let again = full.with_found(Vec::new()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((again.clusters.len(), again.slos.len()), (0, 0));
 }
 
 /// Every key of a section's default, as TOML has it, is spelt in full.toml, commented out or not.

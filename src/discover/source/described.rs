@@ -17,6 +17,7 @@ pub(super) struct Described {
     /// Tags that the source gives.
     pub(super) tags: BTreeMap<String, String>,
     pub(super) metrics_urls: Vec<String>,
+    pub(super) node_exporter_urls: Vec<String>,
     /// Where the source knows it.
     pub(super) tls: Option<TlsConfig>,
     /// The name where `cluster-name` is not set, with `{key}`.
@@ -35,6 +36,8 @@ pub(super) struct Entry {
     tags: BTreeMap<String, String>,
     #[serde(default)]
     metrics_urls: Vec<String>,
+    #[serde(default)]
+    node_exporter_urls: Vec<String>,
 }
 
 impl Entry {
@@ -55,6 +58,7 @@ impl Entry {
             words,
             tags: tags.collect(),
             metrics_urls: self.metrics_urls,
+            node_exporter_urls: self.node_exporter_urls,
             tls: None,
             name: "{name}".to_owned(),
         }
@@ -63,7 +67,7 @@ impl Entry {
 
 /// The cluster that a description means under this source.
 pub(super) fn cluster(source: &SourceConfig, described: Described) -> Result<ClusterConfig, String> {
-    let Described { endpoints, mut words, tags, metrics_urls, tls, name } = described;
+    let Described { endpoints, mut words, tags, metrics_urls, node_exporter_urls, tls, name } = described;
     words.insert("source".to_owned(), source.name.to_string());
     let template = source.cluster_name.as_deref().unwrap_or(&name);
     let name = fill(template, &words).map_err(|key| {
@@ -78,7 +82,9 @@ pub(super) fn cluster(source: &SourceConfig, described: Described) -> Result<Clu
     cluster.auth.clone_from(&source.auth);
     cluster.backup_auth.clone_from(&source.backup_auth);
     cluster.backup_tls.clone_from(&source.backup_tls);
-    cluster.metrics_urls = if metrics_urls.is_empty() { source.metrics_urls.clone() } else { metrics_urls };
+    let own = |own: Vec<String>, shared: &[String]| if own.is_empty() { shared.to_vec() } else { own };
+    cluster.metrics_urls = own(metrics_urls, &source.metrics_urls);
+    cluster.node_exporter_urls = own(node_exporter_urls, &source.node_exporter_urls);
     cluster.timeouts = source.timeouts.clone();
     cluster.max_requests_per_second = source.max_requests_per_second;
     (cluster.watch, cluster.scrape) = (source.watch.clone(), source.scrape.clone());

@@ -43,3 +43,28 @@ impl StaticPods {
         self.manifests.iter().filter_map(described).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_that_is_not_there_is_no_member_and_a_broken_one_a_problem() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+        write(
+            "etcd.yaml",
+            "spec: {containers: [{name: etcd, command: [etcd, --advertise-client-urls=http://10.0.0.1:2379]}]}",
+        );
+        write("broken.yaml", "spec: {containers: []}");
+        let manifests = ["etcd.yaml", "gone.yaml", "broken.yaml"].map(|name| folder.path().join(name));
+        let found = StaticPods { manifests: manifests.into() }.ask(&"node".parse().expect("a name"));
+        let endpoints: Vec<_> = found.iter().flatten().flat_map(|one| &one.endpoints).collect();
+        assert_eq!(endpoints, ["http://10.0.0.1:2379"]);
+        let problems: Vec<_> = found.iter().filter_map(|one| one.as_ref().err()).collect();
+        assert!(
+            problems.len() == 1 && problems[0].contains("broken.yaml: no container named etcd"),
+            "{problems:?}"
+        );
+    }
+}

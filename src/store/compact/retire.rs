@@ -30,6 +30,7 @@ impl Run<'_> {
         for (table, kept) in [
             (Table::Samples, retention.raw),
             (Table::Rollup5m, retention.rollup_5m),
+            (Table::Rollup1h, retention.rollup_1h),
             (Table::Readings, retention.readings),
             (Table::Events, retention.events),
             (Table::JobRuns, retention.job_runs),

@@ -1,4 +1,4 @@
-//! Five-minute aggregates of whole days.
+//! Five-minute aggregates of whole days, and from them those of hours.
 //!
 //! A day is rolled up once, two hours after it ended; samples that arrive later are in the samples table
 //! only. The sample that stands for a bucket is its last one, at its own time, so that `rate` over rollups
@@ -26,34 +26,42 @@ use crate::store::samples::value_at;
 use crate::store::table::{Level, Table, day_key};
 use crate::store::visible::TableFile;
 
-/// The width of a bucket.
-pub(in crate::store) const BUCKET_MS: i64 = 300_000;
-
 impl Run<'_> {
     pub(super) async fn roll_up(&self, done: &mut Compacted) -> Result<(), StoreError> {
         if self.plan.rollup_metrics.is_empty() {
             return Ok(());
         }
-        let rolled: HashSet<Day> = self.store.days(Table::Rollup5m).await?.into_iter().collect();
-        for day in self.store.days(Table::Samples).await? {
+        self.roll_up_from(Table::Samples, Table::Rollup5m, done).await?;
+        self.roll_up_from(Table::Rollup5m, Table::Rollup1h, done).await
+    }
+
+    /// Every day of `source` that is over and that `target` does not have.
+    async fn roll_up_from(
+        &self,
+        source: Table,
+        target: Table,
+        done: &mut Compacted,
+    ) -> Result<(), StoreError> {
+        let rolled: HashSet<Day> = self.store.days(target).await?.into_iter().collect();
+        for day in self.store.days(source).await? {
             let over = day.start_ms() + DAY_MS + 2 * HOUR_MS <= self.now_ms;
             if !over || rolled.contains(&day) {
                 continue;
             }
-            let files = self.store.day_files(Table::Samples, day).await?;
+            let files = self.store.day_files(source, day).await?;
             let sources: Vec<&TableFile> = files.visible().collect();
             // Without a day file the day is not merged yet: its compaction comes first.
             if !files.files.iter().any(|file| file.key.level == Level::Day) {
                 continue;
             }
-            let key = day_key(Table::Rollup5m, day, 0);
+            let key = day_key(target, day, 0);
             (self.on_step)(&Step::Merging { key: key.clone(), sources: sources.len() });
             let (feed, inputs) = feed(self.store, &sources).await?;
             let metrics = Arc::new(self.plan.rollup_metrics.clone());
-            let (target, now_ms) = (key.clone(), self.now_ms);
+            let (to, now_ms) = (key.clone(), self.now_ms);
             let rolled = blocking(&key, move || {
-                let merge = Merge::over(Table::Samples, inputs, Some(&metrics))?;
-                roll_up_rows(&target, merge, now_ms)
+                let merge = Merge::over(source, inputs, Some(&metrics))?;
+                roll_up_rows((&to, target), (merge, source), now_ms)
             });
             let (body, rows) = rolled.await?;
             feed.finish(&key).await?;
@@ -63,14 +71,22 @@ impl Run<'_> {
     }
 }
 
-fn roll_up_rows(key: &Key, mut merge: Merge, now_ms: i64) -> Result<(bytes::Bytes, u64), StoreError> {
+fn roll_up_rows(
+    (key, target): (&Key, Table),
+    (mut merge, source): (Merge, Table),
+    now_ms: i64,
+) -> Result<(bytes::Bytes, u64), StoreError> {
     let failed = |source| StoreError::Arrow { key: key.to_string(), source };
     // A rollup hides nothing, so it names no sources.
     let provenance = Provenance { sources: Vec::new(), merged_ms: Some(now_ms) };
-    let mut encoder = Encoder::new(key, Table::Rollup5m, &provenance)?;
-    let mut buckets = Buckets::default();
+    let mut encoder = Encoder::new(key, target, &provenance)?;
+    let mut buckets = Buckets::of(target);
     while let Some(batch) = merge.next_batch()? {
-        buckets.add(&batch).map_err(failed)?;
+        match source {
+            Table::Samples => buckets.add(&batch),
+            _ => buckets.add_buckets(&batch),
+        }
+        .map_err(failed)?;
         if buckets.rows >= 65_536 {
             encoder.write(&buckets.take().map_err(failed)?)?;
         }
@@ -84,6 +100,12 @@ fn roll_up_rows(key: &Key, mut merge: Merge, now_ms: i64) -> Result<(bytes::Byte
 struct Bucket {
     series: [String; 4],
     start_ms: i64,
+    of: Aggregate,
+}
+
+/// What became of some samples in a row.
+#[derive(Clone, Copy)]
+struct Aggregate {
     last_ms: i64,
     last: f64,
     min: f64,
@@ -92,8 +114,22 @@ struct Bucket {
     count: i64,
 }
 
-#[derive(Default)]
+impl Aggregate {
+    /// With those that came after them.
+    fn and(self, later: Self) -> Self {
+        Self {
+            min: self.min.min(later.min),
+            max: self.max.max(later.max),
+            sum: self.sum + later.sum,
+            count: self.count + later.count,
+            ..later
+        }
+    }
+}
+
 struct Buckets {
+    table: Table,
+    width_ms: i64,
     open: Option<Bucket>,
     rows: usize,
     text: [StringDictionaryBuilder<Int32Type>; 4],
@@ -104,46 +140,74 @@ struct Buckets {
 
 const SERIES: [&str; 4] = ["cluster", "metric", "instance", "labels"];
 
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ArrowError> {
+    batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))
+}
+
 impl Buckets {
-    /// Adds sorted rows. Stale markers and NaN are no part of an aggregate.
+    fn of(table: Table) -> Self {
+        Self {
+            table,
+            width_ms: table.bucket_ms().unwrap_or(HOUR_MS),
+            open: None,
+            rows: 0,
+            text: Default::default(),
+            times: Default::default(),
+            floats: Default::default(),
+            counts: Int64Builder::default(),
+        }
+    }
+
+    /// Adds sorted samples. Stale markers and NaN are no part of an aggregate.
     fn add(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        let column = |name: &str| {
-            batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))
-        };
-        let times = column("ts")?.as_primitive::<TimestampMillisecondType>();
-        let ints = column("value_int")?.as_primitive::<Int64Type>();
-        let floats = column("value")?.as_primitive::<Float64Type>();
+        let times = column(batch, "ts")?.as_primitive::<TimestampMillisecondType>();
+        let ints = column(batch, "value_int")?.as_primitive::<Int64Type>();
+        let floats = column(batch, "value")?.as_primitive::<Float64Type>();
         for row in 0..batch.num_rows() {
             let value = value_at(ints, floats, row);
             if (ints.is_null(row) && floats.is_null(row)) || value.is_nan() {
                 continue;
             }
-            let cells = Cells { batch, row };
-            let series = SERIES.map(|name| cells.text(name).unwrap_or_default());
-            let ts_ms = times.value(row);
-            let start_ms = ts_ms.div_euclid(BUCKET_MS) * BUCKET_MS;
-            let same = self.open.as_ref().is_some_and(|open| {
-                open.start_ms == start_ms && open.series.iter().zip(series).all(|(a, b)| a == b)
-            });
-            if !same {
+            let last_ms = times.value(row);
+            let one = Aggregate { last_ms, last: value, min: value, max: value, sum: value, count: 1 };
+            self.put(Cells { batch, row }, last_ms, one)?;
+        }
+        Ok(())
+    }
+
+    /// Adds sorted buckets that are narrower.
+    fn add_buckets(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let [starts, lasts] = [column(batch, "ts")?, column(batch, "last_ts")?]
+            .map(|column| column.as_primitive::<TimestampMillisecondType>());
+        let [min, max, last, sum] =
+            [column(batch, "min")?, column(batch, "max")?, column(batch, "last")?, column(batch, "sum")?]
+                .map(|column| column.as_primitive::<Float64Type>());
+        let counts = column(batch, "count")?.as_primitive::<Int64Type>();
+        for row in 0..batch.num_rows() {
+            let of = Aggregate {
+                last_ms: lasts.value(row),
+                last: last.value(row),
+                min: min.value(row),
+                max: max.value(row),
+                sum: sum.value(row),
+                count: counts.value(row),
+            };
+            self.put(Cells { batch, row }, starts.value(row), of)?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, cells: Cells<'_>, ts_ms: i64, of: Aggregate) -> Result<(), ArrowError> {
+        let series = SERIES.map(|name| cells.text(name).unwrap_or_default());
+        let start_ms = ts_ms.div_euclid(self.width_ms) * self.width_ms;
+        let same =
+            |open: &Bucket| open.start_ms == start_ms && open.series.iter().zip(series).all(|(a, b)| a == b);
+        match &mut self.open {
+            Some(open) if same(open) => open.of = open.of.and(of),
+            _ => {
                 self.close()?;
+                self.open = Some(Bucket { series: series.map(str::to_owned), start_ms, of });
             }
-            let open = self.open.get_or_insert_with(|| Bucket {
-                series: series.map(str::to_owned),
-                start_ms,
-                last_ms: ts_ms,
-                last: value,
-                min: value,
-                max: value,
-                sum: 0.0,
-                count: 0,
-            });
-            open.last_ms = ts_ms;
-            open.last = value;
-            open.min = open.min.min(value);
-            open.max = open.max.max(value);
-            open.sum += value;
-            open.count += 1;
         }
         Ok(())
     }
@@ -153,14 +217,14 @@ impl Buckets {
         for (column, value) in self.text.iter_mut().zip(&bucket.series) {
             column.append(value)?;
         }
-        for (column, ts_ms) in self.times.iter_mut().zip([bucket.start_ms, bucket.last_ms]) {
+        for (column, ts_ms) in self.times.iter_mut().zip([bucket.start_ms, bucket.of.last_ms]) {
             column.append_value(ts_ms);
         }
-        let floats = [bucket.min, bucket.max, bucket.last, bucket.sum];
+        let floats = [bucket.of.min, bucket.of.max, bucket.of.last, bucket.of.sum];
         for (column, value) in self.floats.iter_mut().zip(floats) {
             column.append_value(value);
         }
-        self.counts.append_value(bucket.count);
+        self.counts.append_value(bucket.of.count);
         self.rows += 1;
         Ok(())
     }
@@ -175,7 +239,7 @@ impl Buckets {
         );
         columns.extend(self.floats.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
         columns.push(Arc::new(self.counts.finish()));
-        RecordBatch::try_new(Table::Rollup5m.schema(), columns)
+        RecordBatch::try_new(self.table.schema(), columns)
     }
 }
 
@@ -224,7 +288,8 @@ mod tests {
         assert!(sources.len() > 1, "{sources:?}");
         let inputs = run.fetch(&sources).await.expect("reads");
         let whole = Merge::open(Table::Samples, inputs, Some(&Arc::new(metrics))).expect("opens");
-        let (expected, rows) = roll_up_rows(&key, whole, now_ms).expect("rolls up");
+        let (expected, rows) =
+            roll_up_rows((&key, Table::Rollup5m), (whole, Table::Samples), now_ms).expect("rolls up");
         assert!(rows > 500, "{rows}");
 
         let mut done = Compacted::default();
@@ -235,6 +300,28 @@ mod tests {
             let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>().expect("decodes");
             arrow::compute::concat_batches(&Table::Rollup5m.schema(), &batches).expect("one schema")
         };
-        assert_eq!((done.rows, batches(found)), (rows, batches(expected)));
+        let fine = batches(expected);
+        assert_eq!(batches(found), fine);
+        // Hours are those of the same samples.
+        let hours_key = day_key(Table::Rollup1h, day, 0);
+        let found = batches(store.get(&hours_key).await.expect("reads").expect("is there"));
+        assert_eq!(done.rows, rows + found.num_rows() as u64);
+        let inputs = run.fetch(&sources).await.expect("reads");
+        let metrics: HashSet<String> = ["a".to_owned(), "b".to_owned()].into();
+        let whole = Merge::open(Table::Samples, inputs, Some(&Arc::new(metrics))).expect("opens");
+        let direct = roll_up_rows((&hours_key, Table::Rollup1h), (whole, Table::Samples), now_ms);
+        let direct = batches(direct.expect("rolls up").0);
+        assert!(direct.num_rows() * 6 < fine.num_rows());
+        for name in
+            ["cluster", "metric", "instance", "labels", "ts", "last_ts", "min", "max", "last", "count"]
+        {
+            assert_eq!(found.column_by_name(name), direct.column_by_name(name), "{name}");
+        }
+        // Added up in another order.
+        let sums = [&found, &direct].map(|batch| {
+            let sums = batch.column_by_name("sum").expect("a column").as_primitive::<Float64Type>();
+            sums.values().iter().sum::<f64>()
+        });
+        assert!((sums[0] / sums[1] - 1.0).abs() < 1e-9, "{sums:?}");
     }
 }

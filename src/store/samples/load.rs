@@ -187,15 +187,18 @@ async fn tasks(
     };
     let mut days: Vec<(Day, Table)> =
         store.days(Table::Samples).await?.into_iter().map(|d| (d, Table::Samples)).collect();
-    for day in store.days(Table::Rollup5m).await? {
-        match days.binary_search_by_key(&day, |(day, _)| *day) {
-            Err(at) => days.insert(at, (day, Table::Rollup5m)),
-            Ok(at) if detail == Detail::Coarse => {
-                if let Some((_, table)) = days.get_mut(at) {
-                    *table = Table::Rollup5m;
+    // The finer first: hours answer where nothing finer is left.
+    for rollup in [Table::Rollup5m, Table::Rollup1h] {
+        for day in store.days(rollup).await? {
+            match days.binary_search_by_key(&day, |(day, _)| *day) {
+                Err(at) => days.insert(at, (day, rollup)),
+                Ok(at) if detail == Detail::Coarse && rollup == Table::Rollup5m => {
+                    if let Some((_, table)) = days.get_mut(at) {
+                        *table = rollup;
+                    }
                 }
+                Ok(_) => {}
             }
-            Ok(_) => {}
         }
     }
     days.retain(|(day, _)| !wanted(day.start_ms(), Day(day.0 + 1).start_ms() - 1).is_empty());
@@ -203,9 +206,9 @@ async fn tasks(
     let listed: Vec<_> = stream::iter(listings).buffered(FILES_AT_ONCE).try_collect().await?;
     let mut tasks = Vec::new();
     for ((day, table), files) in days.iter().zip(&listed) {
-        if *table == Table::Rollup5m {
+        if let Some(resolution_ms) = table.bucket_ms() {
             let (start_ms, end_ms) = (day.start_ms(), Day(day.0 + 1).start_ms() - 1);
-            rollups.push(RollupSpan { start_ms, end_ms, resolution_ms: 300_000 });
+            rollups.push(RollupSpan { start_ms, end_ms, resolution_ms });
         }
         for file in files.visible() {
             let (start_ms, end_ms) = file.key.span_ms();
@@ -232,7 +235,9 @@ async fn read_file(store: Store, task: Task, budget: Arc<Budget>) -> Result<Samp
     }
     let schema = footer.arrow.parquet_schema();
     let columns: &[&str] = match task.table {
-        Table::Rollup5m => &["cluster", "metric", "instance", "labels", "last_ts", "last"],
+        table if table.bucket_ms().is_some() => {
+            &["cluster", "metric", "instance", "labels", "last_ts", "last"]
+        }
         _ => &["cluster", "metric", "instance", "labels", "ts", "value_int", "value"],
     };
     let projection = ProjectionMask::columns(schema, columns.iter().copied());
@@ -264,7 +269,7 @@ fn collect(
     let column = |name: &str| {
         batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name}")))
     };
-    let rollup = table == Table::Rollup5m;
+    let rollup = table.bucket_ms().is_some();
     let times = column(if rollup { "last_ts" } else { "ts" })?.as_primitive::<TimestampMillisecondType>();
     let floats = column(if rollup { "last" } else { "value" })?.as_primitive::<Float64Type>();
     let no_ints;

@@ -21,6 +21,12 @@ CREATE OR REPLACE VIEW rollup_5m AS
 SELECT dt, cluster, metric, instance, labels, ts, last_ts, min, max, last, sum, count
 FROM read_parquet('{root}/data/rollup_5m/*/*/*.parquet', hive_partitioning = true);
 
+-- table rollup_1h
+-- Five-minute aggregates of whole days; ts is the bucket's start, last_ts the time of its last sample.
+CREATE OR REPLACE VIEW rollup_1h AS
+SELECT dt, cluster, metric, instance, labels, ts, last_ts, min, max, last, sum, count
+FROM read_parquet('{root}/data/rollup_1h/*/*/*.parquet', hive_partitioning = true);
+
 -- table readings
 -- One row per member and health collection; errors and alarms are JSON arrays, ids hexadecimal text.
 CREATE OR REPLACE VIEW readings AS

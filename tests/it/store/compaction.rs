@@ -149,6 +149,21 @@ async fn beyond_the_raw_retention_the_rollup_answers_and_says_so() {
             assert_eq!(raw.values[at], *value, "the bucket's last value at its own time");
         }
     }
+    let coarse = samples::load_coarse(&store, &[rows::everything()], 1_000_000).await.expect("loads");
+    assert!(coarse.rollups.iter().all(|span| span.resolution_ms == 300_000), "{:?}", coarse.rollups);
+    // Years later only the hours are left, and what they say is what the five minutes said at their last instants.
+    compact(&store, &plan(), START_MS + 500 * 24 * HOUR_MS, &|_| {}).await.expect("compacts");
+    let hours = samples::load(&store, &[rows::everything()], 1_000_000).await.expect("loads");
+    assert!(hours.rollups.len() == 2 && hours.rollups.iter().all(|span| span.resolution_ms == HOUR_MS));
+    assert!(!hours.series.is_empty());
+    for series in hours.series.iter() {
+        let fine = rolled.series.iter().find(|fine| fine.labels == series.labels).expect("was there");
+        assert!(series.ts_ms.len() * 4 < fine.ts_ms.len(), "{} of {}", series.ts_ms.len(), fine.ts_ms.len());
+        for (ts_ms, value) in series.ts_ms.iter().zip(&series.values) {
+            let at = fine.ts_ms.binary_search(ts_ms).expect("the end of five minutes");
+            assert_eq!(fine.values[at], *value);
+        }
+    }
 }
 
 #[tokio::test]
