@@ -16,6 +16,7 @@ mod judge;
 mod polling;
 mod recorded;
 mod roster;
+mod schedule;
 mod sending;
 mod shared;
 mod standing;

@@ -115,7 +115,7 @@ mod tests {
             (
                 "max-requests-per-second = 0.5\n[watch]\nstatus-interval = '4s'",
                 Some("watch"),
-                "make 0.8 requests",
+                "make 0.7 requests",
             ),
             ("[watch]\nscrape-interval = '2m'", Some("watch.scrape-interval"), "at most 1m"),
             (

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::cluster::{HEALTH_EVERY, MEMBERS_EVERY};
+use super::schedule::{HEALTH_EVERY, MEMBERS_EVERY};
 use crate::model::unit::{ByteSize, ConfigDuration};
 
 /// How often `watch` looks, and how much it remembers.

@@ -24,6 +24,13 @@ pub async fn is_live(store: &Store, config: &WatchConfig, now_ms: i64) -> Result
     Ok(heartbeat::owner(store, SHARD, now_ms, fresh_ms).await?.is_some())
 }
 
+/// Older watches than `own`, which began at `began_ms`, that beat since then: the beats of one that was killed before do
+/// not count, or a process that is killed again and again would wait for its own ghosts.
+fn older_at_work(beats: &BTreeMap<String, i64>, own: &str, began_ms: u64) -> usize {
+    let since_ms = i64::try_from(began_ms).unwrap_or(i64::MAX);
+    beats.iter().filter(|(writer, beat_ms)| writer.as_str() < own && **beat_ms > since_ms).count()
+}
+
 impl Shared {
     /// Finds out whether this loop is the oldest that is alive; if not, drops what that one has stored by now.
     /// What it may not have stored yet stays, so that nothing is missing when it dies. When nobody can tell
@@ -36,7 +43,7 @@ impl Shared {
             BTreeMap::new()
         });
         let own = self.writer.id().to_string();
-        let older = beats.keys().filter(|writer| **writer < own).count();
+        let older = older_at_work(&beats, &own, self.writer.id().timestamp_ms());
         let other = beats.into_iter().next().filter(|(owner, _)| *owner != own);
         let speaks = other.is_none();
         self.rest(older >= AT_WORK).await;
@@ -103,6 +110,28 @@ impl Shared {
     pub(super) async fn retire(&self) {
         if let Err(error) = heartbeat::retire(&self.store, &self.writer, SHARD).await {
             warn!(error = chain(&error), "the heartbeats of this process remain");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ghosts_keep_nobody_from_work() {
+        let beats = |beats: &[(&str, i64)]| -> BTreeMap<String, i64> {
+            beats.iter().map(|(writer, beat_ms)| ((*writer).to_owned(), *beat_ms)).collect()
+        };
+        for (of, expected) in [
+            (beats(&[("c", 12_000)]), 0),
+            // Both were killed before it began.
+            (beats(&[("a", 9_000), ("b", 9_900), ("c", 12_000)]), 0),
+            (beats(&[("a", 9_000), ("b", 11_000), ("c", 12_000)]), 1),
+            // Younger ones wait for it.
+            (beats(&[("a", 11_500), ("b", 11_000), ("c", 12_000), ("d", 12_000)]), 2),
+        ] {
+            assert_eq!(older_at_work(&of, "c", 10_000), expected, "{of:?}");
         }
     }
 }
