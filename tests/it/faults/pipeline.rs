@@ -9,6 +9,7 @@ use etcd_monitor::config::{ClusterSetup, Config, Environment, Overrides};
 use etcd_monitor::deliver::{Channel, Message, Reference, SendError};
 use etcd_monitor::inspect::Inspection;
 use etcd_monitor::jobs;
+use etcd_monitor::model::unit::ConfigDuration;
 use etcd_monitor::model::{Event, Severity};
 use etcd_monitor::probe::ReadingSource;
 use etcd_monitor::run::clock::Clock;
@@ -102,6 +103,8 @@ impl Pipeline {
         let ear = Arc::new(Ear { clock: clock.clone(), heard: Mutex::default() });
         config.channels.insert("people".to_owned(), Arc::clone(&ear) as Arc<dyn Channel>);
         config.routes = Routes::new(&AlertConfig::default(), &["people".to_owned()]).expect("a route");
+        // As over a bucket: what is asserted does not depend on it, and it costs a debug build less.
+        config.watch.flush_interval = Some(ConfigDuration(Duration::from_secs(60)));
         let source = source(&cluster, &config);
         let stop = CancellationToken::new();
         let services = Services::start(config, &environment, clock, Host::Daemon, stop.clone()).await;
