@@ -16,6 +16,7 @@ mod events;
 mod fleet;
 mod history;
 mod ingest;
+mod load;
 mod members;
 mod render;
 mod replay;
@@ -26,6 +27,7 @@ const USAGE: &str = "usage (see benches/run.sh):
   replay  PORT TARGETS INTERVAL_MS            serve 127.0.1.1.. on PORT until killed
   fleet   PORT CLUSTERS DEAD INTERVAL_MS      serve whole members of so many clusters until killed
   ingest  PORT TARGETS INTERVAL_MS WARM_S SECONDS DIR  scrape them into a store
+  load    ENDPOINTS CLIENTS SECONDS            puts as fast as etcd answers
   write   DIR TARGETS HOURS MOVING [METRIC…]  the same history as store and as OpenMetrics text
   query   DIR START_S END_S STEP_S ROUNDS EXPRESSION
   render  ROUNDS
@@ -52,6 +54,9 @@ fn main() {
                 seconds: seconds.parse().unwrap(),
             };
             ingest::run(&plan, Path::new(dir));
+        }
+        ["load", endpoints, clients, seconds] => {
+            load::run(endpoints, clients.parse().unwrap(), seconds.parse().unwrap());
         }
         ["write", dir, targets, hours, moving, metrics @ ..] => {
             let plan = history::Plan {
