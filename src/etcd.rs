@@ -21,7 +21,7 @@ pub use config::{AuthConfig, ClusterConfig, Login, TimeoutConfig, TlsConfig};
 pub use error::EtcdError;
 pub(crate) use error::transport as explain_transport;
 pub use member::{Answer, Member};
-pub use overrides::{ScrapeOverrides, WatchOverrides};
+pub use overrides::{BackupOverrides, ScrapeOverrides, WatchOverrides};
 pub use pace::Pace;
 pub use served::served_certificates;
 pub use tls::file_problems;

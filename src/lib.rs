@@ -5,6 +5,7 @@
 //! `docs/architecture.md` has the map, the direction of dependencies and the walkthroughs.
 
 pub mod alert;
+pub mod backup;
 pub mod capacity;
 pub mod cli;
 pub mod compare;

@@ -15,9 +15,9 @@ use crate::model::unit::format_duration;
 use crate::model::{ClusterName, CronSchedule};
 use crate::watch::WatchConfig;
 
-const SECTIONS: [&str; 15] = [
-    "store", "cluster", "discover", "scrape", "watch", "inspect", "rules", "slo", "alert", "channel",
-    "dead-man", "report", "query", "jobs", "log",
+const SECTIONS: [&str; 16] = [
+    "store", "cluster", "discover", "scrape", "watch", "inspect", "backup", "rules", "slo", "alert",
+    "channel", "dead-man", "report", "query", "jobs", "log",
 ];
 
 pub(super) fn from_document(
@@ -52,6 +52,7 @@ pub(super) fn from_document(
         scrape: document.section("scrape"),
         watch,
         inspect: document.section("inspect"),
+        backup: document.section("backup"),
         groups: rules.groups(),
         external_labels,
         rules,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::{EtcdError, ScrapeOverrides, WatchOverrides};
+use super::{BackupOverrides, EtcdError, ScrapeOverrides, WatchOverrides};
 use crate::model::unit::ConfigDuration;
 use crate::model::{ClusterName, Instance, SecretRef};
 
@@ -54,6 +54,9 @@ pub struct ClusterConfig {
     /// What is taken of its metrics, where that is other than for the fleet.
     #[serde(default)]
     pub scrape: ScrapeOverrides,
+    /// How it is backed up, where that is other than for the fleet.
+    #[serde(default)]
+    pub backup: BackupOverrides,
 }
 
 fn yes() -> bool {
@@ -141,6 +144,7 @@ impl ClusterConfig {
             max_requests_per_second: two(),
             watch: WatchOverrides::default(),
             scrape: ScrapeOverrides::default(),
+            backup: BackupOverrides::default(),
         }
     }
 

@@ -106,6 +106,31 @@ impl Prefix {
         Self("site".to_owned())
     }
 
+    /// All backups of a destination, a folder per cluster: `backups`.
+    pub fn backups() -> Self {
+        Self("backups".to_owned())
+    }
+
+    /// The saved databases of one cluster.
+    pub fn backup_objects(cluster: &str) -> Self {
+        Self(format!("backups/{}/data", segment(cluster)))
+    }
+
+    /// The manifests of one cluster, which sort by time.
+    pub fn backup_manifests(cluster: &str) -> Self {
+        Self(format!("backups/{}/manifests", segment(cluster)))
+    }
+
+    /// All verifications of one backup.
+    pub fn backup_verdicts(cluster: &str, id: &str) -> Self {
+        Self(format!("backups/{}/verdicts/{}", segment(cluster), segment(id)))
+    }
+
+    /// Which backups of one cluster are being deleted.
+    pub fn backup_tombstones(cluster: &str) -> Self {
+        Self(format!("backups/{}/tombstones", segment(cluster)))
+    }
+
     /// All table files.
     pub fn data() -> Self {
         Self("data".to_owned())
@@ -210,6 +235,27 @@ pub fn receipt(group_key: &str, seq: u64, channel: &str) -> Key {
 /// The right to try one send.
 pub fn claim(group_key: &str, seq: u64, channel: &str, attempt: u32) -> Key {
     Key(format!("{}/{}/{attempt:06}", Prefix::claims(group_key, seq).0, segment(channel)))
+}
+
+/// A backup's object at a destination; `extension` says its form: `db.zst`, `db.zst.age`.
+pub fn backup_object(cluster: &str, id: &str, extension: &str) -> Key {
+    Key(format!("{}/{}.{extension}", Prefix::backup_objects(cluster).0, segment(id)))
+}
+
+/// A backup's manifest at a destination.
+pub fn backup_manifest(cluster: &str, id: &str) -> Key {
+    Key(format!("{}/{}.json", Prefix::backup_manifests(cluster).0, segment(id)))
+}
+
+/// One verification of a backup at a destination; the newest sorts last.
+pub fn backup_verdict(cluster: &str, id: &str, finished_ms: i64, writer: &str) -> Key {
+    let folder = Prefix::backup_verdicts(cluster, id);
+    Key(format!("{}/{}-{}.json", folder.0, instant(finished_ms), segment(writer)))
+}
+
+/// The decision to delete a backup; its object goes a day later at the earliest.
+pub fn backup_tombstone(cluster: &str, id: &str) -> Key {
+    Key(format!("{}/{}.json", Prefix::backup_tombstones(cluster).0, segment(id)))
 }
 
 /// Which half of a run a ledger object is.

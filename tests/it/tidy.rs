@@ -11,6 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("discover", &["model", "etcd"]),
     ("probe", &["model", "etcd", "discover"]),
     ("inspect", &["model", "etcd"]),
+    ("backup", &["model", "etcd", "store"]),
     ("promql", &["model"]),
     ("store", &["model"]),
     ("rules", &["model", "promql"]),
@@ -40,14 +41,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "config",
         &[
             "model", "etcd", "discover", "probe", "store", "rules", "alert", "deliver", "report", "watch",
-            "promql", "survey", "inspect",
+            "promql", "survey", "inspect", "backup",
         ],
     ),
     (
         "run",
         &[
             "model", "etcd", "inspect", "discover", "probe", "promql", "store", "rules", "alert", "deliver",
-            "report", "watch", "config", "survey",
+            "report", "watch", "config", "survey", "backup",
         ],
     ),
     (
@@ -72,6 +73,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "correlate",
             "capacity",
             "compare",
+            "backup",
         ],
     ),
     (
@@ -93,6 +95,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "run",
             "survey",
             "correlate",
+            "backup",
         ],
     ),
 ];

@@ -1,0 +1,20 @@
+//! Backups: saved etcd databases, each with a manifest, and what proves that they are good.
+//!
+//! Owns: which member is copied, the stream and its pace, the form of the stored object, the manifest, the verifier,
+//! retention, restores and drills. Refuses: object keys (`store::key`), the schedule (`jobs`), printing (`cli`), and
+//! judging the age of what is there (rules read the series that the jobs write).
+//!
+//! The manifest is the commit point: what has none is no backup, whatever lies at the destination. What was found out
+//! about a backup later is a [`Verdict`] beside it; neither is ever edited.
+
+mod config;
+mod id;
+mod manifest;
+mod verdict;
+
+pub use config::{BackupConfig, DestinationConfig, EncryptionConfig};
+pub use id::BackupId;
+pub use manifest::{
+    Encryption, Hex, Kind, MANIFEST_FORMAT, Manifest, Origin, RecordedHash, Source, StoredObject,
+};
+pub use verdict::{Drill, Found, Level, Verdict, VerdictState};

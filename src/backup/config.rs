@@ -1,0 +1,60 @@
+//! The `[backup]` section.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::SecretRef;
+use crate::model::unit::ByteSize;
+use crate::store::S3Config;
+
+/// What is saved where. How often is the schedule of the job `backup`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct BackupConfig {
+    /// Whether clusters are backed up; `[cluster.backup] enabled` says otherwise for one.
+    pub enabled: bool,
+    /// Every backup goes to all of them, at once. Without any it goes into the store.
+    pub destination: Vec<DestinationConfig>,
+    pub encryption: EncryptionConfig,
+    /// Where this monitor runs: a member of the same zone (`[cluster.backup] zones`) is copied before others.
+    pub zone: Option<String>,
+    /// The most bytes per second that are taken from a member; no limit when absent.
+    pub bandwidth: Option<ByteSize>,
+    /// Of zstd, 1 to 19.
+    pub compression_level: i32,
+}
+
+impl Default for BackupConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            destination: Vec::new(),
+            encryption: EncryptionConfig::default(),
+            zone: None,
+            bandwidth: None,
+            compression_level: 3,
+        }
+    }
+}
+
+/// A place for backups, with a failure of its own: another bucket, another region, another account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DestinationConfig {
+    /// How commands, series and messages call it.
+    pub name: String,
+    /// As `store.url`; backups lie below it in `backups/`.
+    pub url: String,
+    #[serde(default)]
+    pub s3: S3Config,
+}
+
+/// Client-side encryption.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct EncryptionConfig {
+    /// age public keys (`age1…`); backups are encrypted when there is one. Keep one whose secret is offline.
+    pub recipients: Vec<String>,
+    /// Where secret keys (`AGE-SECRET-KEY-1…`) are, for verifying and restoring. A host without one makes backups all the
+    /// same, and cannot verify them beyond L0.
+    pub identities: Vec<SecretRef>,
+}
