@@ -46,7 +46,7 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
     if due.is_empty() {
         return Ok(Summary::new(format!("{clusters} cluster(s), no page is due")));
     }
-    let site = render_due(config, &survey.complete(input).await?, &due)?;
+    let site = render_due(config, &survey.complete(input, &due).await?, &due)?;
     let plan = plan(old.as_ref(), &site, &due, faces, now_ms)?;
     for upload in &plan.uploads {
         let body = upload.body.clone().into();

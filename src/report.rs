@@ -27,6 +27,7 @@ pub use cluster_input::{CareLine, ClusterInput, Input, ReportConfig};
 pub use days::{DayState, DayWord, day_states};
 pub(crate) use facts::STALE_INTERVALS;
 pub use layers::{Condition, Figure, LayerView, layers};
+pub use pages::fleet::FLEET_PANELS;
 pub use panels::{Panel, figures, panels};
 pub use site::{ReportError, Site, render, render_due};
 pub use verdict::{Reason, State, Step, Verdict, verdict};

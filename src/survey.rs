@@ -22,7 +22,8 @@ use crate::inspect::said::{self, Line, Tone};
 use crate::model::catalogue::catalogue;
 use crate::model::{ClusterName, Incident, METRIC_NAME, Matcher, ReadingRow, Selection, Series};
 use crate::promql::{self, EvalOptions, EvalRange, Expr};
-use crate::report::{CareLine, ClusterInput, Input, Panel, day_states, figures, panels};
+use crate::report::refresh::Due;
+use crate::report::{CareLine, ClusterInput, FLEET_PANELS, Input, Panel, day_states, figures, panels};
 use crate::rules::RuleBook;
 use crate::store::key::Prefix;
 use crate::store::{Store, StoreError, events, ledger, readings, samples, sequence};
@@ -175,14 +176,17 @@ impl Survey<'_> {
     /// # Errors
     /// When the store cannot be read or a panel cannot be evaluated.
     pub async fn full(&self, now_ms: i64) -> Result<Input, SurveyError> {
-        self.complete(self.sight(now_ms).await?).await
+        let input = self.sight(now_ms).await?;
+        let due = Due::all(&input);
+        self.complete(input, &due).await
     }
 
-    /// What a sight lacks: the panels, the days, and the events of the last weeks.
+    /// What a sight lacks for the pages that are due: the panels, the days, and the events of the last weeks. Of the
+    /// clusters whose page is not, what the fleet's page shows of them.
     ///
     /// # Errors
     /// When the store cannot be read or a panel cannot be evaluated.
-    pub async fn complete(&self, mut input: Input) -> Result<Input, SurveyError> {
+    pub async fn complete(&self, mut input: Input, due: &Due) -> Result<Input, SurveyError> {
         let through_ms = input.data_through_ms;
         let filter = events::Filter {
             start_ms: through_ms - Input::HISTORY_MS,
@@ -194,7 +198,9 @@ impl Survey<'_> {
         let mut clusters = std::mem::take(&mut input.clusters);
         self.care(&mut clusters, through_ms).await?;
         // A few clusters at once: each holds a day of its series in memory.
-        let filled = stream::iter(clusters).map(|cluster| self.fill(cluster, through_ms)).buffered(4);
+        let fill =
+            |cluster: ClusterInput| self.fill(due.clusters.contains(&cluster.name), cluster, through_ms);
+        let filled = stream::iter(clusters).map(fill).buffered(4);
         input.clusters = filled.try_collect().await?;
         Ok(input)
     }
@@ -229,10 +235,18 @@ impl Survey<'_> {
         cluster.chart_step_ms = steps.max(self.expected_interval_ms);
     }
 
-    async fn fill(&self, mut cluster: ClusterInput, through_ms: i64) -> Result<ClusterInput, SurveyError> {
-        cluster.panels = self.panels(&cluster, through_ms).await?;
-        cluster.figures = self.figures(&cluster.name, through_ms).await?;
-        cluster.speechless = self.speechless(&cluster.name, through_ms).await?.unwrap_or_default();
+    async fn fill(
+        &self,
+        is_due: bool,
+        mut cluster: ClusterInput,
+        through_ms: i64,
+    ) -> Result<ClusterInput, SurveyError> {
+        let shown = |panel: &&Panel| is_due || FLEET_PANELS.contains(&panel.id.as_str());
+        cluster.panels = self.panels(panels().iter().filter(shown), &cluster, through_ms).await?;
+        if is_due {
+            cluster.figures = self.figures(&cluster.name, through_ms).await?;
+            cluster.speechless = self.speechless(&cluster.name, through_ms).await?.unwrap_or_default();
+        }
         let panel = |id: &str| cluster.panels.get(id).map_or(&[][..], Vec::as_slice);
         let (quorum, members, checks) = (panel("day_quorum"), panel("day_members"), panel("day_checks"));
         cluster.days = day_states(quorum, members, checks, &cluster.incidents, through_ms, DAYS);
@@ -289,10 +303,11 @@ impl Survey<'_> {
 
     async fn panels(
         &self,
+        panels: impl Iterator<Item = &Panel>,
         cluster: &ClusterInput,
         through_ms: i64,
     ) -> Result<BTreeMap<String, Vec<Series>>, SurveyError> {
-        let wanted = panels().iter().map(|panel| (panel, range(panel, cluster, through_ms))).collect();
+        let wanted = panels.map(|panel| (panel, range(panel, cluster, through_ms))).collect();
         self.evaluate(&cluster.name, wanted).await
     }
 

@@ -1,9 +1,9 @@
 //! Time series in memory and the interface through which PromQL reads them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Labels, Matcher};
+use super::{Labels, METRIC_NAME, Matcher};
 
 /// Prometheus' stale marker: the NaN with exactly these bits. Any other NaN is a value.
 pub const STALE_MARKER_BITS: u64 = 0x7ff0_0000_0000_0002;
@@ -105,13 +105,17 @@ pub trait SeriesSource: Sync {
 #[derive(Debug, Clone, Default)]
 pub struct SeriesSet {
     series: BTreeMap<Labels, Arc<Series>>,
+    /// Nearly every selection demands one metric: over a fleet, a walk along all series for each would take minutes.
+    by_metric: HashMap<Box<str>, BTreeSet<Labels>>,
 }
 
 impl SeriesSet {
     /// Adds a sample in any time order.
     pub fn push(&mut self, labels: &Labels, ts_ms: i64, value: f64) {
-        let series =
-            self.series.entry(labels.clone()).or_insert_with(|| Arc::new(Series::new(labels.clone())));
+        if !self.series.contains_key(labels) {
+            self.add(Series::new(labels.clone()));
+        }
+        let Some(series) = self.series.get_mut(labels) else { return };
         let series = Arc::make_mut(series);
         match series.ts_ms.last() {
             Some(last) if *last >= ts_ms => match series.ts_ms.binary_search(&ts_ms) {
@@ -132,14 +136,19 @@ impl SeriesSet {
     /// Adds a whole series, merging with what is there.
     pub fn insert(&mut self, series: Series) {
         match self.series.get_mut(&series.labels) {
-            None => {
-                self.series.insert(series.labels.clone(), Arc::new(series));
-            }
+            None => self.add(series),
             Some(there) => {
                 let merged = merge(there, &series);
                 *there = Arc::new(merged);
             }
         }
+    }
+
+    /// Adds a series that is not there.
+    fn add(&mut self, series: Series) {
+        let labels = series.labels.clone();
+        self.by_metric.entry(labels.metric_name().into()).or_default().insert(labels.clone());
+        self.series.insert(labels, Arc::new(series));
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Series>> {
@@ -157,8 +166,15 @@ impl SeriesSet {
 
 impl SeriesSource for SeriesSet {
     fn select(&self, selection: &Selection) -> Result<Vec<Arc<Series>>, SourceError> {
+        let candidates: Box<dyn Iterator<Item = &Arc<Series>>> = match selection.demanded(METRIC_NAME) {
+            Some(metric) => {
+                let of_metric = self.by_metric.get(metric).into_iter().flatten();
+                Box::new(of_metric.filter_map(|labels| self.series.get(labels)))
+            }
+            None => Box::new(self.series.values()),
+        };
         let mut found = Vec::new();
-        for series in self.series.values().filter(|series| selection.matches(&series.labels)) {
+        for series in candidates.filter(|series| selection.matches(&series.labels)) {
             let (window, _) = series.window(selection.start_ms, selection.end_ms);
             if window.len() == series.len() && !series.is_empty() {
                 found.push(Arc::clone(series));

@@ -311,13 +311,22 @@ type Windows = Arc<[(i64, i64)]>;
 
 /// Answers which selections a row's series fits, once per series.
 struct SeriesNames {
-    selections: Vec<Selection>,
+    /// Those that demand one metric, by it. Rows of other metrics, which come along in the pages, cost a look here.
+    of_metric: HashMap<String, Vec<Selection>>,
+    of_any: Vec<Selection>,
     known: HashMap<String, Option<(Labels, Windows)>>,
 }
 
 impl SeriesNames {
     fn new(selections: Vec<Selection>) -> Self {
-        Self { selections, known: HashMap::new() }
+        let mut names = Self { of_metric: HashMap::new(), of_any: Vec::new(), known: HashMap::new() };
+        for selection in selections {
+            match selection.demanded(METRIC_NAME).map(str::to_owned) {
+                Some(metric) => names.of_metric.entry(metric).or_default().push(selection),
+                None => names.of_any.push(selection),
+            }
+        }
+        names
     }
 
     /// The batch's runs of one series, with its labels and the times wanted of it.
@@ -349,11 +358,15 @@ impl SeriesNames {
     }
 
     fn series(&mut self, text: [&str; 4]) -> Result<Option<(Labels, Windows)>, ArrowError> {
+        let [cluster, metric, instance, canonical] = text;
+        let mut selections = self.of_metric.get(metric).into_iter().flatten().chain(&self.of_any).peekable();
+        if selections.peek().is_none() {
+            return Ok(None);
+        }
         let identity = text.join("\n");
         if let Some(known) = self.known.get(&identity) {
             return Ok(known.clone());
         }
-        let [cluster, metric, instance, canonical] = text;
         let scraped =
             Labels::parse_canonical(canonical).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
         let mut labels: Vec<Label> = scraped.iter().cloned().collect();
@@ -366,9 +379,7 @@ impl SeriesNames {
             labels.push(Label::new("job", "etcd"));
         }
         let labels = Labels::new(labels);
-        let windows: Windows = self
-            .selections
-            .iter()
+        let windows: Windows = selections
             .filter(|selection| selection.matches(&labels))
             .map(|selection| (selection.start_ms, selection.end_ms))
             .collect();
