@@ -20,7 +20,9 @@ use crate::alert::{Silence, SilenceSource, Silences};
 use crate::inspect::Inspection;
 use crate::inspect::said::{self, Line, Tone};
 use crate::model::catalogue::catalogue;
-use crate::model::{ClusterName, Incident, METRIC_NAME, Matcher, ReadingRow, Selection, Series};
+use crate::model::{
+    ClusterName, Incident, METRIC_NAME, Matcher, ReadingRow, Selection, Series, SeriesSet, SeriesSource as _,
+};
 use crate::promql::{self, EvalOptions, EvalRange, Expr};
 use crate::report::refresh::Due;
 use crate::report::{CareLine, ClusterInput, FLEET_PANELS, Input, Panel, day_states, figures, panels};
@@ -242,10 +244,22 @@ impl Survey<'_> {
         through_ms: i64,
     ) -> Result<ClusterInput, SurveyError> {
         let shown = |panel: &&Panel| is_due || FLEET_PANELS.contains(&panel.id.as_str());
-        cluster.panels = self.panels(panels().iter().filter(shown), &cluster, through_ms).await?;
+        let of_panels =
+            panels().iter().filter(shown).map(|panel| (panel, range(panel, &cluster, through_ms)));
+        let of_panels = queries(&cluster.name, of_panels)?;
+        let now = EvalRange::instant(through_ms);
+        let of_figures = figures().iter().filter(|_| is_due).map(|figure| (figure, now));
+        let of_figures = queries(&cluster.name, of_figures)?;
+        let looked_for = if is_due { self.looked_for(&cluster.name, through_ms) } else { Vec::new() };
+        // All at once: opening the files costs more than what one of them wants of it.
+        let mut selections = self.selections(&of_panels);
+        selections.extend(self.selections(&of_figures));
+        selections.extend(looked_for.iter().cloned());
+        let loaded = samples::load(self.store, &selections, self.options.max_samples).await?.series;
+        cluster.panels = self.evaluate(&cluster.name, &of_panels, &loaded)?;
         if is_due {
-            cluster.figures = self.figures(&cluster.name, through_ms).await?;
-            cluster.speechless = self.speechless(&cluster.name, through_ms).await?.unwrap_or_default();
+            cluster.figures = self.evaluate(&cluster.name, &of_figures, &loaded)?;
+            cluster.speechless = self.speechless_of(&cluster.name, &looked_for, &loaded).unwrap_or_default();
         }
         let panel = |id: &str| cluster.panels.get(id).map_or(&[][..], Vec::as_slice);
         let (quorum, members, checks) = (panel("day_quorum"), panel("day_members"), panel("day_checks"));
@@ -263,6 +277,13 @@ impl Survey<'_> {
         cluster: &ClusterName,
         through_ms: i64,
     ) -> Result<Option<Vec<(String, String)>>, SurveyError> {
+        let looked_for = self.looked_for(cluster, through_ms);
+        let loaded = samples::load(self.store, &looked_for, self.options.max_samples).await?;
+        Ok(self.speechless_of(cluster, &looked_for, &loaded.series))
+    }
+
+    /// The metrics that rules read of a cluster, each as long ago as it may have been seen last.
+    fn looked_for(&self, cluster: &ClusterName, through_ms: i64) -> Vec<Selection> {
         let selection = |metric: &String| {
             // What jobs write comes once an hour at least.
             let is_own = metric.starts_with("etcd_monitor_");
@@ -277,15 +298,23 @@ impl Survey<'_> {
                 end_ms: through_ms + self.expected_interval_ms,
             }
         };
-        let seen: Vec<Selection> = self.rules.metrics_of(cluster.as_str()).iter().map(selection).collect();
-        let loaded = samples::load(self.store, &seen, self.options.max_samples).await?;
-        let present: BTreeSet<String> =
-            loaded.series.iter().map(|series| series.labels.metric_name().to_owned()).collect();
+        self.rules.metrics_of(cluster.as_str()).iter().map(selection).collect()
+    }
+
+    fn speechless_of(
+        &self,
+        cluster: &ClusterName,
+        looked_for: &[Selection],
+        loaded: &SeriesSet,
+    ) -> Option<Vec<(String, String)>> {
+        let is_there = |selection: &&Selection| loaded.select(selection).is_ok_and(|found| !found.is_empty());
+        let name = |selection: &Selection| selection.demanded(METRIC_NAME).map(str::to_owned);
+        let present: BTreeSet<String> = looked_for.iter().filter(is_there).filter_map(name).collect();
         if present.is_empty() {
-            return Ok(None);
+            return None;
         }
         let found = self.rules.speechless(cluster.as_str(), &present).into_iter();
-        Ok(Some(found.map(|(alert, why)| (alert, why.to_string())).collect()))
+        Some(found.map(|(alert, why)| (alert, why.to_string())).collect())
     }
 
     /// What the figures of the layers are at `at_ms`, by id.
@@ -298,37 +327,26 @@ impl Survey<'_> {
         at_ms: i64,
     ) -> Result<BTreeMap<String, Vec<Series>>, SurveyError> {
         let at = EvalRange::instant(at_ms);
-        self.evaluate(cluster, figures().iter().map(|figure| (figure, at)).collect()).await
+        let queries = queries(cluster, figures().iter().map(|figure| (figure, at)))?;
+        let selections = self.selections(&queries);
+        let loaded = samples::load(self.store, &selections, self.options.max_samples).await?;
+        self.evaluate(cluster, &queries, &loaded.series)
     }
 
-    async fn panels(
-        &self,
-        panels: impl Iterator<Item = &Panel>,
-        cluster: &ClusterInput,
-        through_ms: i64,
-    ) -> Result<BTreeMap<String, Vec<Series>>, SurveyError> {
-        let wanted = panels.map(|panel| (panel, range(panel, cluster, through_ms))).collect();
-        self.evaluate(&cluster.name, wanted).await
+    fn selections(&self, queries: &[Query<'_>]) -> Vec<Selection> {
+        let of_query =
+            |(_, expr, range): &Query<'_>| promql::selections(expr, range, &self.options).into_iter();
+        queries.iter().flat_map(of_query).collect()
     }
 
-    async fn evaluate(
+    fn evaluate(
         &self,
         cluster: &ClusterName,
-        wanted: Vec<(&Panel, EvalRange)>,
+        queries: &[Query<'_>],
+        loaded: &SeriesSet,
     ) -> Result<BTreeMap<String, Vec<Series>>, SurveyError> {
-        let mut queries: Vec<(&Panel, Expr, EvalRange)> = Vec::new();
-        for (panel, range) in wanted {
-            let parse = promql::parse(&panel.for_cluster(cluster));
-            let expr = parse.map_err(|source| SurveyError::Parse { panel: panel.id.clone(), source })?;
-            queries.push((panel, expr, range));
-        }
-        let selections: Vec<_> = queries
-            .iter()
-            .flat_map(|(_, expr, range)| promql::selections(expr, range, &self.options))
-            .collect();
-        let loaded = samples::load(self.store, &selections, self.options.max_samples).await?;
         let evaluated = queries.iter().map(|(panel, expr, range)| {
-            promql::eval_range(expr, &loaded.series, range, &self.options)
+            promql::eval_range(expr, loaded, range, &self.options)
                 .map(|series| (panel.id.clone(), series))
                 .map_err(|source| SurveyError::Eval {
                     panel: panel.id.clone(),
@@ -338,6 +356,21 @@ impl Survey<'_> {
         });
         evaluated.collect()
     }
+}
+
+/// A panel of one cluster, ready to be evaluated.
+type Query<'a> = (&'a Panel, Expr, EvalRange);
+
+fn queries<'a>(
+    cluster: &ClusterName,
+    wanted: impl Iterator<Item = (&'a Panel, EvalRange)>,
+) -> Result<Vec<Query<'a>>, SurveyError> {
+    let query = |(panel, range): (&'a Panel, EvalRange)| {
+        let parsed = promql::parse(&panel.for_cluster(cluster));
+        let expr = parsed.map_err(|source| SurveyError::Parse { panel: panel.id.clone(), source })?;
+        Ok((panel, expr, range))
+    };
+    wanted.map(query).collect()
 }
 
 /// Steps lie on multiples of the step, so that a chart does not change with every second; the newest

@@ -1,12 +1,14 @@
-//! The daemon: cron jobs by tokio-cron-scheduler, each under the guard; `watch` supervised beside them.
+//! The daemon: cron jobs by tokio-cron-scheduler, each under the guard; `watch` supervised beside them, on threads of
+//! its own.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::sync::Mutex;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{Mutex, Notify};
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -35,7 +37,7 @@ pub async fn run(jobs: &'static [&'static JobSpec], services: Arc<Services>) -> 
     for spec in enabled(jobs, &services) {
         match spec.when {
             When::Continuous => {
-                tracker.spawn(supervise(spec, Arc::clone(&services)));
+                tracker.spawn_on(supervise(spec, Arc::clone(&services)), &apart()?);
             }
             When::Cron(default) => {
                 let schedule = services.config.jobs.schedule_of(spec.name, default)?;
@@ -50,7 +52,10 @@ pub async fn run(jobs: &'static [&'static JobSpec], services: Arc<Services>) -> 
         }
     }
     scheduler.start().await.context("the scheduler does not start")?;
-    tracker.spawn(run_on_change(on_change, Arc::clone(&services)));
+    for guard in &on_change {
+        tracker.spawn(Arc::clone(guard).run_on_change());
+    }
+    tracker.spawn(pass_on(on_change, Arc::clone(&services)));
     for source in &services.config.sources {
         tracker.spawn(discovery::keep(Arc::clone(&services), Arc::clone(source)));
     }
@@ -92,20 +97,22 @@ async fn add(scheduler: &JobScheduler, guard: Arc<CronGuard>, tracker: &TaskTrac
     Ok(())
 }
 
-/// Runs the jobs that show or send changes when there are some, with a pause between, so that a storm of
-/// changes is one run.
-async fn run_on_change(guards: Vec<Arc<CronGuard>>, services: Arc<Services>) {
-    const PAUSE: Duration = Duration::from_secs(5);
-    loop {
-        let changed = services.changed.notified();
-        if services.shutdown.run_until_cancelled(changed).await.is_none() {
-            return;
-        }
-        for guard in &guards {
-            let _running = guard.running.lock().await;
-            guard.run_slot(services.clock.now_ms()).await;
-        }
-        let _ = services.shutdown.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+/// The threads of continuous jobs. What cron jobs decode and render keeps the other runtime's threads busy for seconds, and
+/// members are to be asked every two; between threads the operating system is fair. One for all generations of a process:
+/// connections that were opened on it outlive them.
+fn apart() -> anyhow::Result<Handle> {
+    static APART: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
+    let start = || Builder::new_multi_thread().thread_name("watch").enable_all().build();
+    match APART.get_or_init(start) {
+        Ok(runtime) => Ok(runtime.handle().clone()),
+        Err(error) => anyhow::bail!("the threads of continuous jobs do not start: {error}"),
+    }
+}
+
+/// Tells every job that runs on changes of each.
+async fn pass_on(guards: Vec<Arc<CronGuard>>, services: Arc<Services>) {
+    while services.shutdown.run_until_cancelled(services.changed.notified()).await.is_some() {
+        guards.iter().for_each(|guard| guard.changed.notify_one());
     }
 }
 
@@ -115,11 +122,32 @@ struct CronGuard {
     schedule: CronSchedule,
     services: Arc<Services>,
     running: Mutex<()>,
+    /// There is something to show or to send before the next slot.
+    changed: Notify,
 }
+
+/// From one run on a change to the next, so that a storm of changes is one run.
+const PAUSE: Duration = Duration::from_secs(5);
+/// And of what such a run took: rendering a large fleet anew for every change of it leaves time for other work.
+const PAUSE_OF_RUN: u32 = 3;
 
 impl CronGuard {
     fn new(spec: &'static JobSpec, schedule: CronSchedule, services: &Arc<Services>) -> Arc<Self> {
-        Arc::new(Self { spec, schedule, services: Arc::clone(services), running: Mutex::new(()) })
+        let (running, changed) = (Mutex::new(()), Notify::new());
+        Arc::new(Self { spec, schedule, services: Arc::clone(services), running, changed })
+    }
+
+    /// Runs the job when there are changes. Each such job has a task of its own: messages do not wait for pages.
+    async fn run_on_change(self: Arc<Self>) {
+        let shutdown = &self.services.shutdown;
+        while shutdown.run_until_cancelled(self.changed.notified()).await.is_some() {
+            let running = self.running.lock().await;
+            let began = Instant::now();
+            self.run_slot(self.services.clock.now_ms()).await;
+            drop(running);
+            let pause = PAUSE.max(began.elapsed() * PAUSE_OF_RUN);
+            let _ = shutdown.run_until_cancelled(tokio::time::sleep(pause)).await;
+        }
     }
 
     async fn tick(self: Arc<Self>) {

@@ -1,8 +1,8 @@
 //! Loading the series that PromQL selects.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
@@ -150,12 +150,13 @@ async fn load_once(
     let mut rollups = Vec::new();
     let tasks = tasks(store, selections, detail, &mut rollups).await?;
     let budget = Arc::new(Budget { count: AtomicUsize::new(0), limit: limit_samples });
+    let names = Arc::new(SeriesNames::new(selections));
     // Tasks of their own: decoding takes longer than fetching, and so it has every core.
     let reads = tasks.into_iter().map(|task| {
-        let (store, budget) = (store.clone(), Arc::clone(&budget));
+        let (store, budget, names) = (store.clone(), Arc::clone(&budget), Arc::clone(&names));
         async move {
             let key = task.key.clone();
-            let read = AbortOnDropHandle::new(tokio::spawn(read_file(store, task, budget)));
+            let read = AbortOnDropHandle::new(tokio::spawn(read_file(store, task, budget, names)));
             read.await.unwrap_or_else(|source| {
                 Err(StoreError::object("read", key.as_str(), object_store::Error::JoinError { source }))
             })
@@ -224,7 +225,12 @@ async fn tasks(
     Ok(tasks)
 }
 
-async fn read_file(store: Store, task: Task, budget: Arc<Budget>) -> Result<Samples, StoreError> {
+async fn read_file(
+    store: Store,
+    task: Task,
+    budget: Arc<Budget>,
+    names: Arc<SeriesNames>,
+) -> Result<Samples, StoreError> {
     let failed = |source| StoreError::Parquet { key: task.key.to_string(), source };
     let malformed = |source| StoreError::Arrow { key: task.key.to_string(), source };
     let mut reader = store.file_reader(&task.key, task.size_bytes)?;
@@ -251,10 +257,9 @@ async fn read_file(store: Store, task: Task, budget: Arc<Budget>) -> Result<Samp
     let mut batches = builder.build().map_err(failed)?;
     // Rows of other series come along in the pages: decoding their times and values costs less than looking at
     // the series columns twice.
-    let mut names = SeriesNames::new(task.selections);
     let mut samples = Samples::new();
     while let Some(batch) = batches.try_next().await.map_err(failed)? {
-        budget.take(collect(&batch, task.table, &mut names, &mut samples).map_err(malformed)?)?;
+        budget.take(collect(&batch, task.table, &names, &mut samples).map_err(malformed)?)?;
     }
     Ok(samples)
 }
@@ -263,7 +268,7 @@ async fn read_file(store: Store, task: Task, budget: Arc<Budget>) -> Result<Samp
 fn collect(
     batch: &RecordBatch,
     table: Table,
-    names: &mut SeriesNames,
+    names: &SeriesNames,
     samples: &mut Samples,
 ) -> Result<usize, ArrowError> {
     let column = |name: &str| {
@@ -309,18 +314,18 @@ fn collect(
 
 type Windows = Arc<[(i64, i64)]>;
 
-/// Answers which selections a row's series fits, once per series.
+/// Answers which selections a row's series fits, once per series: most files of a load have the same ones.
 struct SeriesNames {
     /// Those that demand one metric, by it. Rows of other metrics, which come along in the pages, cost a look here.
     of_metric: HashMap<String, Vec<Selection>>,
     of_any: Vec<Selection>,
-    known: HashMap<String, Option<(Labels, Windows)>>,
+    known: RwLock<HashMap<String, Option<(Labels, Windows)>>>,
 }
 
 impl SeriesNames {
-    fn new(selections: Vec<Selection>) -> Self {
-        let mut names = Self { of_metric: HashMap::new(), of_any: Vec::new(), known: HashMap::new() };
-        for selection in selections {
+    fn new(selections: &[Selection]) -> Self {
+        let mut names = Self { of_metric: HashMap::new(), of_any: Vec::new(), known: RwLock::default() };
+        for selection in selections.iter().cloned() {
             match selection.demanded(METRIC_NAME).map(str::to_owned) {
                 Some(metric) => names.of_metric.entry(metric).or_default().push(selection),
                 None => names.of_any.push(selection),
@@ -332,7 +337,7 @@ impl SeriesNames {
     /// The batch's runs of one series, with its labels and the times wanted of it.
     #[expect(clippy::type_complexity, reason = "rows of one series, and that series if it is wanted")]
     fn runs(
-        &mut self,
+        &self,
         batch: &RecordBatch,
     ) -> Result<Vec<(std::ops::Range<usize>, Option<(Labels, Windows)>)>, ArrowError> {
         let columns = ["cluster", "metric", "instance", "labels"]
@@ -357,14 +362,14 @@ impl SeriesNames {
         Ok(runs)
     }
 
-    fn series(&mut self, text: [&str; 4]) -> Result<Option<(Labels, Windows)>, ArrowError> {
+    fn series(&self, text: [&str; 4]) -> Result<Option<(Labels, Windows)>, ArrowError> {
         let [cluster, metric, instance, canonical] = text;
         let mut selections = self.of_metric.get(metric).into_iter().flatten().chain(&self.of_any).peekable();
         if selections.peek().is_none() {
             return Ok(None);
         }
         let identity = text.join("\n");
-        if let Some(known) = self.known.get(&identity) {
+        if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&identity) {
             return Ok(known.clone());
         }
         let scraped =
@@ -384,7 +389,7 @@ impl SeriesNames {
             .map(|selection| (selection.start_ms, selection.end_ms))
             .collect();
         let series = (!windows.is_empty()).then_some((labels, windows));
-        self.known.insert(identity, series.clone());
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(identity, series.clone());
         Ok(series)
     }
 }
