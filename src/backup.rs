@@ -8,6 +8,7 @@
 //! about a backup later is a [`Verdict`] beside it; neither is ever edited.
 
 mod config;
+pub mod database;
 mod id;
 mod manifest;
 mod verdict;

@@ -12,6 +12,7 @@
 
 mod ack_link;
 mod alert_test;
+mod backup_database;
 mod bad_input;
 mod capacity;
 mod catalogue;

@@ -16,10 +16,19 @@ pub enum Version {
 impl Version {
     /// The server's path; a missing one fails the test.
     pub fn binary(self) -> PathBuf {
+        self.program("etcd")
+    }
+
+    /// What copies databases and says what is in them: `etcdutl`, in 3.4 `etcdctl`.
+    pub fn tool(self) -> PathBuf {
+        self.program(if self == Self::V3_4 { "etcdctl" } else { "etcdutl" })
+    }
+
+    fn program(self, name: &str) -> PathBuf {
         let version = match self {
             Self::V3_4 => {
                 let path = std::env::var_os("PATH").expect("PATH");
-                let found = std::env::split_paths(&path).map(|dir| dir.join("etcd")).find(|p| p.exists());
+                let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|p| p.exists());
                 return found.expect("etcd 3.4 is not on the PATH: run `make test-deps`");
             }
             Self::V3_5_16 => "3.5.16",
@@ -27,7 +36,7 @@ impl Version {
         };
         let root = std::env::var_os("ETCD_MONITOR_TEST_BIN")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-bin"), PathBuf::from);
-        let path = root.join(format!("etcd-{version}/etcd"));
+        let path = root.join(format!("etcd-{version}/{name}"));
         assert!(path.exists(), "{} is missing: run `make test-deps`", path.display());
         path
     }
