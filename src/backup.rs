@@ -10,11 +10,13 @@
 mod config;
 pub mod database;
 mod id;
+mod judge;
 mod manifest;
 mod verdict;
 
 pub use config::{BackupConfig, DestinationConfig, EncryptionConfig};
 pub use id::BackupId;
+pub use judge::{Judgement, judge, revisions_to_hash};
 pub use manifest::{
     Encryption, Hex, Kind, MANIFEST_FORMAT, Manifest, Origin, RecordedHash, Source, StoredObject,
 };

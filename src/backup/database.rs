@@ -17,7 +17,7 @@ mod page;
 mod record;
 mod tree;
 
-pub use examine::{Examined, HashAt, Progress, examine};
+pub use examine::{Examined, HashAt, Progress, each_record, examine};
 pub use record::{Record, Revision};
 pub use tree::{Entry, Tree};
 

@@ -142,3 +142,155 @@ async fn hashes_and_figures_are_those_of_etcd() {
         }
     }
 }
+
+/// A small generator, so that a failure can be repeated from its seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: usize) -> usize {
+        // xorshift64*
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        usize::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).expect("31 bits") % below.max(1)
+    }
+}
+
+/// Damages a database that ends with its checksum. Returns what was done.
+fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) -> &'static str {
+    let page = 4096;
+    let database = bytes.len() - 32;
+    let pages = database / page;
+    let (a, b) = (dice.roll(pages) * page, dice.roll(pages) * page);
+    match dice.roll(10) {
+        0 => {
+            let at = dice.roll(database);
+            bytes[at] ^= 1 << dice.roll(8);
+            "a bit turned"
+        }
+        1 => {
+            let (at, length) = (dice.roll(database), dice.roll(64));
+            bytes[at..database].iter_mut().take(length).for_each(|byte| *byte = 0);
+            "bytes zeroed"
+        }
+        2 => {
+            let (at, length) = (dice.roll(database), dice.roll(64));
+            bytes[at..database].iter_mut().take(length).for_each(|byte| *byte = dice.roll(256) as u8);
+            "bytes replaced"
+        }
+        3 => {
+            let first = bytes[a..a + page].to_vec();
+            bytes.copy_within(b..b + page, a);
+            bytes[b..b + page].copy_from_slice(&first);
+            "two pages swapped"
+        }
+        4 => {
+            bytes.copy_within(b..b + page, a);
+            "a page copied over another"
+        }
+        5 => {
+            bytes[a + dice.roll(16)] = dice.roll(256) as u8;
+            "a page's header changed"
+        }
+        6 => {
+            // Elements follow the header: children that lead back, keys elsewhere, lengths beyond.
+            let element = a + 16 + dice.roll(40) * 16 + dice.roll(4) * 4;
+            let word = [0, 1, 2, 3, pages, 16, 4095, 4096, usize::MAX][dice.roll(9)] as u32;
+            bytes[element..element + 4].copy_from_slice(&word.to_le_bytes());
+            "an element changed"
+        }
+        7 => {
+            let kept = dice.roll(database);
+            bytes.truncate(kept);
+            "cut off"
+        }
+        8 => {
+            let cut = dice.roll(pages) * page;
+            bytes.drain(cut..cut + page);
+            "a page left out"
+        }
+        _ => {
+            let field = 16 + dice.roll(64);
+            bytes[dice.roll(2) * page + field] = dice.roll(256) as u8;
+            "a meta page changed"
+        }
+    }
+}
+
+fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
+    let database = bytes.len().saturating_sub(32) / 512 * 512;
+    bytes.truncate(database);
+    let sum = ring::digest::digest(&ring::digest::SHA256, &bytes);
+    bytes.extend_from_slice(sum.as_ref());
+    bytes
+}
+
+/// What a restored etcd would serve, and how it got there.
+fn records(bytes: &[u8]) -> Vec<(String, Vec<u8>, Vec<u8>)> {
+    let mut all = Vec::new();
+    etcd_monitor::backup::database::each_record(&bytes.to_vec(), &Progress::default(), &mut |record| {
+        all.push((
+            format!("{}{}", record.revision, record.is_tombstone),
+            record.key.to_vec(),
+            record.value.to_vec(),
+        ));
+    })
+    .expect("whole");
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_damage_goes_unseen_and_none_is_a_panic() {
+    let rounds: usize =
+        std::env::var("ETCD_MONITOR_SOAK_MUTATIONS").map_or(4_000, |text| text.parse().expect("a number"));
+    for version in [Version::V3_4, Version::V3_5_16, Version::V3_5_30] {
+        let cluster = EtcdCluster::start(1, Options { version, ..Options::default() }).await;
+        let mut client = cluster.client().await;
+        for round in 1..4 {
+            write(&mut client, round).await;
+        }
+        let newest = live(&cluster, 0, 0).await.2;
+        // All of it at once: what is compacted and still there counts for nothing.
+        let physical = etcd_client::CompactionOptions::new().with_physical();
+        client.compact(newest - 40, Some(physical)).await.expect("compacted");
+        let whole = std::fs::read(saved(&cluster, "saved.db").await).expect("read");
+        // What was overwritten since the compaction counts for the hash at the compaction alone.
+        let at = [0, newest - 40];
+        let original = examine(&whole, &at, &Progress::default());
+        assert!(original.damage.is_none(), "{original:?}");
+        let (hashes, served) = (original.hashes, records(&whole));
+        assert_eq!(hashes.len(), 2);
+        let seen = std::thread::scope(|scope| {
+            let chunks: Vec<_> = (0..2)
+                .map(|thread| {
+                    let (whole, served, hashes) = (&whole, &served, &hashes);
+                    scope.spawn(move || {
+                        let mut harmless = 0;
+                        for n in (thread..rounds).step_by(2) {
+                            let seed = (n as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                            let (mut bytes, mut dice) = (whole.clone(), Dice(seed));
+                            let what = mutate(&mut bytes, &mut dice);
+                            if bytes == *whole {
+                                continue;
+                            }
+                            let found = examine(&bytes, &[0], &Progress::default());
+                            let is_seen = found.damage.is_some() || found.trailer.is_none();
+                            assert!(is_seen, "{version:?}, seed {seed:#x}: {what}: {found:?}");
+                            // Somebody who repairs the checksum, too.
+                            let bytes = with_checksum(bytes);
+                            let found = examine(&bytes, &at, &Progress::default());
+                            if found.damage.is_none() && found.hashes == *hashes {
+                                harmless += 1;
+                                assert!(records(&bytes) == *served, "{version:?}, seed {seed:#x}: {what}");
+                            }
+                        }
+                        harmless
+                    })
+                })
+                .collect();
+            chunks.into_iter().map(|chunk| chunk.join().expect("no panic")).sum::<usize>()
+        });
+        println!("{version:?}: {rounds} mutations, {seen} with a new checksum changed nothing that is read");
+        assert!(seen < rounds * 3 / 4, "much of what is damaged is read");
+    }
+}

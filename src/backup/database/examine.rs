@@ -245,7 +245,7 @@ impl<'a> Whole<'a> {
         tree.check_free(&mut seen)?;
         let status_hash = crc.finish();
         while kept.end_pass() {
-            each_record(&tree, keys.as_ref(), progress, &mut |record, _| {
+            walk_records(&tree, keys.as_ref(), progress, &mut |record, _| {
                 kept.push(record);
                 Ok(())
             })?;
@@ -271,7 +271,7 @@ impl<'a> Whole<'a> {
         let mut crc = Crc::new();
         crc.update(b"key");
         let mut place = 0;
-        each_record(&self.tree, self.keys.as_ref(), progress, &mut |record, (key, value)| {
+        walk_records(&self.tree, self.keys.as_ref(), progress, &mut |record, (key, value)| {
             let is_compacted = record.revision.main <= compact_revision;
             let counts = !is_compacted || kept.contains(place);
             place += u64::from(is_compacted);
@@ -289,7 +289,7 @@ impl<'a> Whole<'a> {
     fn kept(&self, revision: i64, progress: &Progress) -> Result<KeptRecords, Damage> {
         let mut kept = Kept::new(revision, self.found.compact_revision);
         loop {
-            each_record(&self.tree, self.keys.as_ref(), progress, &mut |record, _| {
+            walk_records(&self.tree, self.keys.as_ref(), progress, &mut |record, _| {
                 kept.push(record);
                 Ok(())
             })?;
@@ -300,9 +300,31 @@ impl<'a> Whole<'a> {
     }
 }
 
+/// Calls `each` for every change of every key, in the order of revisions.
+///
+/// # Errors
+/// Where the file stops being a database.
+pub fn each_record(
+    file: &dyn ReadAt,
+    progress: &Progress,
+    each: &mut dyn FnMut(&Record<'_>),
+) -> Result<(), Damage> {
+    let length = file.length().map_err(|source| Damage::Read { offset: 0, source })?;
+    let bytes = length - length % SECTOR_BYTES;
+    progress.total.store(bytes, Ordering::Relaxed);
+    let database = Database { file, bytes };
+    let tree = Tree::open(&database)?;
+    let buckets = tree.buckets(&mut tree.unseen())?;
+    let keys = buckets.into_iter().find(|(name, _)| name == b"key").map(|(_, bucket)| bucket);
+    walk_records(&tree, keys.as_ref(), progress, &mut |record, _| {
+        each(record);
+        Ok(())
+    })
+}
+
 type EachRecord<'e> = &'e mut dyn FnMut(&Record<'_>, (&[u8], &[u8])) -> Result<(), Damage>;
 
-fn each_record(
+fn walk_records(
     tree: &Tree<'_>,
     keys: Option<&Bucket>,
     progress: &Progress,
