@@ -2,6 +2,7 @@
 
 use crate::run::JobSpec;
 
+mod backup;
 mod collect;
 mod compact;
 mod deliver;
@@ -10,10 +11,12 @@ mod evaluate;
 mod forecast;
 mod inspect;
 mod report;
+mod verify;
 mod watch;
 
 /// All jobs, in alphabetical order.
 pub const ALL: &[&JobSpec] = &[
+    &backup::JOB,
     &collect::JOB,
     &compact::JOB,
     &deliver::JOB,
@@ -22,5 +25,6 @@ pub const ALL: &[&JobSpec] = &[
     &forecast::JOB,
     &inspect::JOB,
     &report::JOB,
+    &verify::JOB,
     &watch::JOB,
 ];

@@ -7,14 +7,21 @@
 //! The manifest is the commit point: what has none is no backup, whatever lies at the destination. What was found out
 //! about a backup later is a [`Verdict`] beside it; neither is ever edited.
 
+pub mod catalog;
+pub mod check;
 mod config;
 pub mod database;
+mod destination;
 mod id;
 mod judge;
 mod manifest;
+pub mod object;
+pub mod save;
 mod verdict;
 
+pub use catalog::{Kept, Listing};
 pub use config::{BackupConfig, DestinationConfig, EncryptionConfig};
+pub use destination::{Destination, OWN_STORE, open as open_destinations};
 pub use id::BackupId;
 pub use judge::{Judgement, judge, revisions_to_hash};
 pub use manifest::{

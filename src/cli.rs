@@ -3,6 +3,7 @@
 mod ack;
 mod alert;
 mod alerts;
+mod backup;
 mod capacity;
 mod check;
 mod compare;
@@ -86,6 +87,9 @@ pub enum Command {
     /// Look at certificates, compare what the members say of each other, and with --hash what they store
     #[command(after_help = help::INSPECT)]
     Inspect(inspect::Inspect),
+    /// Make backups, list them, verify them
+    #[command(subcommand, after_help = help::BACKUP)]
+    Backup(backup::BackupCommand),
     /// Show all clusters in one table, who is unlike the others, and what they come to by tag
     #[command(after_help = help::FLEET)]
     Fleet(fleet::Fleet),
@@ -213,6 +217,7 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Check(check) => check.execute(&global).await,
             Command::Capacity(capacity) => capacity.execute(&global).await,
             Command::Inspect(inspect) => inspect.execute(&global).await,
+            Command::Backup(backup) => backup.execute(&global).await,
             Command::Fleet(fleet) => fleet.execute(&global).await,
             Command::Compare(compare) => compare.execute(&global).await,
             Command::Discover(discover) => discover.execute(&global).await,

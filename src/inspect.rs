@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::etcd::{ClusterConfig, EtcdError, Login, Member};
+use crate::etcd::{ClusterConfig, EtcdError, Login, Member, members};
 use crate::model::{ClusterName, Labels, METRIC_NAME, MemberId};
 
 pub use agreement::Groups;
@@ -80,7 +80,7 @@ impl Inspector {
         let max_requests_per_second = config.max_requests_per_second * SHARE_OF_REQUESTS;
         let slow = ClusterConfig { max_requests_per_second, ..config.clone() };
         let mut subjects = Vec::new();
-        for found in lists::members(&slow, login).await? {
+        for found in members(&slow, login).await? {
             let member = Member::new(&slow, &found.client_url, login)?;
             let (is_listed, is_learner) = (found.is_listed, found.is_learner);
             subjects.push(Subject { member, peer_urls: found.peer_urls, is_listed, is_learner });

@@ -5,6 +5,7 @@
 //! parsing of configuration (`config`).
 
 pub mod ack_desk;
+pub mod backups;
 pub mod clock;
 mod configured;
 mod context;

@@ -9,6 +9,7 @@
 //! winner on every supported backend. `docs/storage-format.md` is the contract for other readers.
 
 mod backend;
+mod blob;
 mod columns;
 pub mod compact;
 mod config;
@@ -33,6 +34,7 @@ pub mod views;
 mod visible;
 mod writer;
 
+pub use blob::Upload;
 pub use config::{RetentionConfig, S3Config, StoreConfig};
 pub use error::StoreError;
 pub use file::FORMAT;

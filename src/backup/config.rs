@@ -1,9 +1,12 @@
 //! The `[backup]` section.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::SecretRef;
-use crate::model::unit::ByteSize;
+use crate::model::unit::{ByteSize, ConfigDuration};
 use crate::store::S3Config;
 
 /// What is saved where. How often is the schedule of the job `backup`.
@@ -21,17 +24,23 @@ pub struct BackupConfig {
     pub bandwidth: Option<ByteSize>,
     /// Of zstd, 1 to 19.
     pub compression_level: i32,
+    /// Where databases are unpacked to be verified; a file there has no name, so that nothing stays. Needs room for one.
+    pub scratch: PathBuf,
+    /// A backup that was verified is verified again after this long: bits rot.
+    pub verify_again: ConfigDuration,
 }
 
 impl Default for BackupConfig {
     fn default() -> Self {
         Self {
-            enabled: true,
+            enabled: false,
             destination: Vec::new(),
             encryption: EncryptionConfig::default(),
             zone: None,
             bandwidth: None,
             compression_level: 3,
+            scratch: PathBuf::from("/tmp"),
+            verify_again: ConfigDuration(Duration::from_secs(30 * 86_400)),
         }
     }
 }

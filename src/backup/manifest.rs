@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::BackupId;
-use crate::model::{ClusterName, Instance, MemberId};
+use crate::model::{ClusterId, ClusterName, Instance, MemberId};
 
 /// The format of manifests that this version writes. Readers take all up to it.
 pub const MANIFEST_FORMAT: u32 = 1;
@@ -21,7 +21,7 @@ pub struct Manifest {
     pub origin: Origin,
     pub cluster: ClusterName,
     /// etcd's own id of the cluster, by which a backup is known even when the cluster was renamed.
-    pub cluster_id: u64,
+    pub cluster_id: ClusterId,
     pub source: Source,
     /// The source's revision right before the stream was opened; the database has it, and maybe later ones.
     pub revision: i64,

@@ -22,6 +22,23 @@ Environment:
   AWS_*, GOOGLE_*, AZURE_*   credentials of a bucket
   NO_COLOR                   no colours in logs";
 
+pub const BACKUP: &str = "\
+Examples:
+  Save the database of every configured cluster now:
+    etcd-monitor backup now
+  Of a cluster without a configuration, into a bucket:
+    etcd-monitor backup now --endpoints https://10.0.0.1:2379 --store s3://bucket/etcd
+  What there is, and whether it is good:
+    etcd-monitor backup list
+    etcd-monitor backup verify latest
+  Any file that etcdctl saved; with --endpoints it is compared with the members:
+    etcd-monitor backup verify /var/backups/etcd.db
+
+A backup is verified when its HashKV, computed from the file, is what a member said of the same revision.
+
+Exit codes: 0 done or verified, 1 failed or bad, 2 wrong usage or configuration, 3 done at some destinations or not
+verified, 70 a bug.";
+
 pub const RUN: &str = "\
 Examples:
   Watch a cluster, and read the report at http://127.0.0.1:8600:

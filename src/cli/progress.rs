@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const REFRESH: Duration = Duration::from_millis(100);
 
 const WAITING: &str = "{spinner} {prefix}{msg}, {elapsed}";
+const STREAMING: &str =
+    "{spinner} {prefix}: {bytes} of {total_bytes}, {bytes_per_sec}, {elapsed}, {eta} left";
 const COUNTING: &str = "{spinner} {prefix}: {pos} of {len} files{msg}, {elapsed}, {eta} left";
 
 /// A line of progress; dropping it takes it off the terminal.
@@ -60,6 +62,41 @@ impl Progress {
                 if bytes > 0 {
                     bar.set_message(format!(", {} read", human_bytes(bytes as f64)));
                 }
+                bar.tick();
+                if !waits(REFRESH) {
+                    break;
+                }
+            }
+            bar.finish_and_clear();
+        });
+        self.drawing = Some((quit, thread));
+        self
+    }
+
+    /// Shows how far `what` is: `far` says how many bytes of how many, 0 of 0 while that is not known.
+    pub fn bytes(mut self, what: &str, far: impl Fn() -> (u64, u64) + Send + 'static) -> Self {
+        if !self.shown {
+            return self;
+        }
+        self.bar.set_prefix(what.to_owned());
+        self.style(WAITING);
+        let bar = self.bar.clone();
+        let (quit, quitting) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let waits = |time| quitting.recv_timeout(time) == Err(RecvTimeoutError::Timeout);
+            if !waits(PATIENCE) {
+                return;
+            }
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            loop {
+                let (done, total) = far();
+                if total > 0 && bar.length() != Some(total) {
+                    bar.set_length(total);
+                    if let Ok(style) = ProgressStyle::with_template(STREAMING) {
+                        bar.set_style(style);
+                    }
+                }
+                bar.set_position(done);
                 bar.tick();
                 if !waits(REFRESH) {
                     break;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backup::BackupConfig;
 use crate::etcd::{self, ClusterConfig, EtcdError, Login, WatchOverrides};
 use crate::probe::{Prober, ScrapeConfig, SeriesPool};
 use crate::watch::WatchConfig;
@@ -30,6 +31,11 @@ impl ClusterSetup {
             events_interval: own.events_interval.unwrap_or(fleet.events_interval),
             ..fleet.clone()
         }
+    }
+
+    /// Whether it is backed up by schedule; `fleet` is what is said of all.
+    pub fn is_backed_up(&self, fleet: &BackupConfig) -> bool {
+        self.config.backup.enabled.unwrap_or(fleet.enabled)
     }
 
     /// What is taken of this cluster's metrics; `fleet` is what is of others'.

@@ -1,5 +1,9 @@
 //! One member's connection: every call has a deadline, a pace and an error that names the endpoint.
 
+mod database;
+
+pub use database::DatabaseStream;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -133,8 +137,13 @@ impl Member {
     /// # Errors
     /// [`EtcdError`]; `Denied` proves that the read reached a decision.
     pub async fn read(&self, serializable: bool) -> (Duration, Result<wire::RangeResponse, EtcdError>) {
-        let request =
-            wire::RangeRequest { key: b"health".to_vec(), limit: 1, serializable, count_only: true };
+        let request = wire::RangeRequest {
+            key: b"health".to_vec(),
+            limit: 1,
+            serializable,
+            count_only: true,
+            ..wire::RangeRequest::default()
+        };
         let call = if serializable { &READ } else { &READ_QUORUM };
         if let Err(error) = self.pace(call.name).await {
             return (Duration::ZERO, Err(error));
@@ -143,6 +152,23 @@ impl Member {
         let started = Instant::now();
         let answer = self.call_now(call, request, self.inner.call_timeout).await;
         (started.elapsed(), answer)
+    }
+
+    /// How many keys are alive at `revision`, as this member knows. It walks along its index of all keys.
+    ///
+    /// # Errors
+    /// [`EtcdError`].
+    pub async fn count_keys(&self, revision: i64, deadline: Duration) -> Result<u64, EtcdError> {
+        let request = wire::RangeRequest {
+            key: vec![0],
+            range_end: vec![0],
+            revision,
+            serializable: true,
+            count_only: true,
+            ..wire::RangeRequest::default()
+        };
+        let answer: wire::RangeResponse = self.call(&KEYS, request, deadline).await?;
+        Ok(u64::try_from(answer.count).unwrap_or(0))
     }
 
     /// At most `limit` keys that begin with `prefix`, with their values.
@@ -303,11 +329,7 @@ impl Member {
     {
         let endpoint = &self.inner.url;
         let exchange = async {
-            let channel = self.connection().await?.channel;
-            let mut grpc = tonic::client::Grpc::new(channel);
-            grpc.ready().await.map_err(|e| {
-                EtcdError::of_status(endpoint, call.name, tonic::Status::from_error(Box::new(e)))
-            })?;
+            let mut grpc = self.ready(call).await?;
             let mut request = tonic::Request::new(request);
             request.set_timeout(deadline);
             if let Some(token) = token {
@@ -322,6 +344,15 @@ impl Member {
         tokio::time::timeout(deadline, exchange)
             .await
             .unwrap_or_else(|_| Err(EtcdError::timeout(endpoint, call.name, deadline)))
+    }
+
+    async fn ready(&self, call: &Call) -> Result<tonic::client::Grpc<Channel>, EtcdError> {
+        let mut grpc = tonic::client::Grpc::new(self.connection().await?.channel);
+        grpc.ready().await.map_err(|e| {
+            let status = tonic::Status::from_error(Box::new(e));
+            EtcdError::of_status(&self.inner.url, call.name, status)
+        })?;
+        Ok(grpc)
     }
 
     /// The open connection, made anew when a certificate file changed.

@@ -105,8 +105,13 @@ pub struct AlarmResponse {
 pub struct RangeRequest {
     #[prost(bytes = "vec", tag = "1")]
     pub key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub range_end: Vec<u8>,
     #[prost(int64, tag = "3")]
     pub limit: i64,
+    /// 0 for the newest.
+    #[prost(int64, tag = "4")]
+    pub revision: i64,
     #[prost(bool, tag = "7")]
     pub serializable: bool,
     #[prost(bool, tag = "9")]
@@ -171,6 +176,21 @@ pub(super) struct AuthenticateResponse {
 pub struct HashKvRequest {
     #[prost(int64, tag = "1")]
     pub revision: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct SnapshotRequest {}
+
+/// A piece of the database; the last one is its checksum.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct SnapshotResponse {
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<Header>,
+    /// 0 with the last piece.
+    #[prost(uint64, tag = "2")]
+    pub remaining_bytes: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub blob: prost::bytes::Bytes,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]

@@ -76,6 +76,13 @@ pub enum EventKind {
     RaftSnapshotSaved,
     /// A member that was behind was sent the whole database.
     RaftSnapshotApplied,
+    /// A backup was made; details say where it is.
+    BackupDone,
+    BackupFailed,
+    /// A backup was read back: it says the same as the members, or nobody can tell.
+    BackupVerified,
+    /// A backup is damaged, or not what its manifest says.
+    BackupBad,
     /// The fleet has a new cluster, by discovery or configuration.
     ClusterAdded,
     ClusterRemoved,
@@ -94,7 +101,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 36] = [
         Self::LeaderChanged,
         Self::ElectionsHeld,
         Self::LeaderLost,
@@ -115,6 +122,10 @@ impl EventKind {
         Self::DefragEnded,
         Self::RaftSnapshotSaved,
         Self::RaftSnapshotApplied,
+        Self::BackupDone,
+        Self::BackupFailed,
+        Self::BackupVerified,
+        Self::BackupBad,
         Self::ClusterAdded,
         Self::ClusterRemoved,
         Self::MonitorConfigChanged,
@@ -151,6 +162,10 @@ impl EventKind {
             Self::DefragEnded => "defrag-ended",
             Self::RaftSnapshotSaved => "raft-snapshot-saved",
             Self::RaftSnapshotApplied => "raft-snapshot-applied",
+            Self::BackupDone => "backup-done",
+            Self::BackupFailed => "backup-failed",
+            Self::BackupVerified => "backup-verified",
+            Self::BackupBad => "backup-bad",
             Self::ClusterAdded => "cluster-added",
             Self::ClusterRemoved => "cluster-removed",
             Self::MonitorConfigChanged => "monitor-config-changed",

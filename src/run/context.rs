@@ -37,6 +37,8 @@ pub struct Services {
     pub shutdown: CancellationToken,
     /// Evaluates and commits; shared so that all runs of a process share the channels' breakers.
     pub judge: Arc<Judge>,
+    /// What secrets and credentials are read from.
+    environment: Environment,
     /// Rung when something changed that people should see before the next slot.
     pub changed: Notify,
     /// The configuration with the clusters that are there now.
@@ -87,6 +89,7 @@ impl Services {
             host,
             shutdown,
             judge,
+            environment: environment.clone(),
             changed,
             current,
             discovered,
@@ -202,6 +205,19 @@ impl Context {
 
     pub fn store(&self) -> &Store {
         &self.services.store
+    }
+
+    /// What secrets and credentials are read from.
+    pub fn environment(&self) -> &Environment {
+        &self.services.environment
+    }
+
+    /// The time between two runs of a cron job, as it is configured.
+    pub fn interval_seconds(&self, job: &str, default: &str) -> Option<f64> {
+        let schedule = self.config.jobs.schedule_of(job, default).ok()?;
+        let next_ms = schedule.next_after(self.now_ms())?;
+        let after_ms = schedule.next_after(next_ms)?;
+        Some((after_ms - next_ms) as f64 / 1e3)
     }
 
     /// Now, ms since the epoch, UTC.

@@ -111,6 +111,11 @@ impl Prefix {
         Self("backups".to_owned())
     }
 
+    /// All backups of one cluster.
+    pub fn backups_of(cluster: &str) -> Self {
+        Self(format!("backups/{}", segment(cluster)))
+    }
+
     /// The saved databases of one cluster.
     pub fn backup_objects(cluster: &str) -> Self {
         Self(format!("backups/{}/data", segment(cluster)))
@@ -240,6 +245,11 @@ pub fn claim(group_key: &str, seq: u64, channel: &str, attempt: u32) -> Key {
 /// A backup's object at a destination; `extension` says its form: `db.zst`, `db.zst.age`.
 pub fn backup_object(cluster: &str, id: &str, extension: &str) -> Key {
     Key(format!("{}/{}.{extension}", Prefix::backup_objects(cluster).0, segment(id)))
+}
+
+/// A backup's object as its manifest names it.
+pub fn backup_object_named(key: &str) -> Key {
+    Key(key.to_owned())
 }
 
 /// A backup's manifest at a destination.

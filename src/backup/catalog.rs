@@ -1,0 +1,158 @@
+//! Which backups there are: the manifests of a destination, each with what was found out about it last.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, stream};
+
+use super::{BackupId, Destination, MANIFEST_FORMAT, Manifest, Verdict};
+use crate::model::ClusterName;
+use crate::store::key::{Key, Prefix};
+use crate::store::{Store, StoreError};
+
+/// A backup as one destination has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    pub destination: String,
+    pub manifest: Manifest,
+    /// The newest one; `None` of a backup that nobody has looked at yet.
+    pub verdict: Option<Verdict>,
+    /// It is going to be deleted.
+    pub is_condemned: bool,
+}
+
+/// What is there, oldest first, and what of it could not be read.
+#[derive(Debug, Default)]
+pub struct Listing {
+    pub backups: Vec<Kept>,
+    pub problems: Vec<String>,
+    /// Objects without a manifest: of backups that are being made, or that failed.
+    pub orphans: Vec<Orphan>,
+}
+
+/// An object that belongs to no backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    pub destination: String,
+    pub key: Key,
+    pub bytes: u64,
+    /// By the store's clock, ms since the epoch.
+    pub modified_ms: i64,
+}
+
+const READS_AT_ONCE: usize = 16;
+
+/// Lists all destinations, or what they have of one cluster. A destination that cannot be listed is a problem, and takes
+/// nothing from the others.
+pub async fn list(destinations: &[Destination], cluster: Option<&ClusterName>) -> Listing {
+    let mut listing = Listing::default();
+    for destination in destinations {
+        if let Err(error) = of_one(destination, cluster, &mut listing).await {
+            listing.problems.push(format!("{}: {}", destination.name, crate::model::chain(&error)));
+        }
+    }
+    listing.backups.sort_by(|a, b| {
+        let key =
+            |kept: &Kept| (kept.manifest.id.clone(), kept.manifest.cluster.clone(), kept.destination.clone());
+        key(a).cmp(&key(b))
+    });
+    listing
+}
+
+/// What lies in the folders of one cluster.
+#[derive(Default)]
+struct Folder {
+    manifests: Vec<Key>,
+    /// By id, the newest.
+    verdicts: BTreeMap<String, Key>,
+    condemned: Vec<String>,
+    objects: Vec<(Key, u64, i64)>,
+}
+
+async fn of_one(
+    destination: &Destination,
+    cluster: Option<&ClusterName>,
+    listing: &mut Listing,
+) -> Result<(), StoreError> {
+    let store = &destination.store;
+    let prefix = cluster.map_or_else(Prefix::backups, |cluster| Prefix::backups_of(cluster.as_str()));
+    let mut folders: BTreeMap<String, Folder> = BTreeMap::new();
+    for entry in store.list(&prefix).await? {
+        let segments: Vec<String> = entry.key.segments().into_iter().map(str::to_owned).collect();
+        let [_, cluster, kind, rest @ ..] = segments.as_slice() else { continue };
+        let folder = folders.entry(cluster.clone()).or_default();
+        let stem = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        match (kind.as_str(), rest) {
+            ("manifests", [_]) => folder.manifests.push(entry.key),
+            // The listing is sorted, so the newest comes last.
+            ("verdicts", [id, _]) => drop(folder.verdicts.insert(id.clone(), entry.key)),
+            ("tombstones", [name]) => folder.condemned.push(stem(name)),
+            ("data", [_]) => folder.objects.push((entry.key, entry.size_bytes, entry.modified_ms)),
+            _ => {}
+        }
+    }
+    for folder in folders.into_values() {
+        let mut known = Vec::new();
+        let reads = folder.manifests.into_iter().map(|key| {
+            let store = store.clone();
+            async move { (read::<Manifest>(&store, &key).await, key) }
+        });
+        let read_all: Vec<_> = stream::iter(reads).buffered(READS_AT_ONCE).collect().await;
+        for (manifest, key) in read_all {
+            match manifest {
+                Ok(manifest) if manifest.format <= MANIFEST_FORMAT => {
+                    known.push(manifest.object.key.clone());
+                    let verdict = match folder.verdicts.get(manifest.id.as_str()) {
+                        Some(key) => read::<Verdict>(store, key).await.ok(),
+                        None => None,
+                    };
+                    let is_condemned = folder.condemned.iter().any(|id| id == manifest.id.as_str());
+                    let destination = destination.name.clone();
+                    listing.backups.push(Kept { destination, manifest, verdict, is_condemned });
+                }
+                Ok(manifest) => listing.problems.push(format!(
+                    "{}: {key} is of format {}, and this version reads up to {MANIFEST_FORMAT}",
+                    destination.name, manifest.format
+                )),
+                Err(why) => listing.problems.push(format!("{}: {key}: {why}", destination.name)),
+            }
+        }
+        let orphans =
+            folder.objects.into_iter().filter(|(key, ..)| !known.iter().any(|known| known == key.as_str()));
+        listing.orphans.extend(orphans.map(|(key, bytes, modified_ms)| Orphan {
+            destination: destination.name.clone(),
+            key,
+            bytes,
+            modified_ms,
+        }));
+    }
+    Ok(())
+}
+
+async fn read<T: serde::de::DeserializeOwned>(store: &Store, key: &Key) -> Result<T, String> {
+    let body = store.get(key).await.map_err(|error| crate::model::chain(&error))?;
+    let body = body.ok_or("it is gone")?;
+    serde_json::from_slice(&body).map_err(|error| error.to_string())
+}
+
+impl Listing {
+    /// The backup that `name` means: an id, the beginning of one, or `latest`. Of copies the first.
+    ///
+    /// # Errors
+    /// A sentence that says why none, or that several begin so.
+    pub fn find(&self, name: &str) -> Result<&Kept, String> {
+        let mut ids: Vec<&BackupId> = self.backups.iter().map(|kept| &kept.manifest.id).collect();
+        ids.dedup();
+        let id = match name {
+            "latest" => ids.last().copied().ok_or("there is no backup")?,
+            name => {
+                let found: Vec<&&BackupId> = ids.iter().filter(|id| id.as_str().starts_with(name)).collect();
+                match found.as_slice() {
+                    [id] => **id,
+                    [] => return Err(format!("there is no backup {name:?}; `backup list` shows them")),
+                    several => return Err(format!("{} backups begin with {name:?}", several.len())),
+                }
+            }
+        };
+        self.backups.iter().find(|kept| kept.manifest.id == *id).ok_or_else(|| "it is gone".to_owned())
+    }
+}

@@ -1,0 +1,152 @@
+//! Which member is copied, and what members say of their data before.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+
+use super::{Order, SaveError};
+use crate::backup::{RecordedHash, Source};
+use crate::etcd::{EtcdError, Member, members};
+use crate::model::{ClusterId, MemberId, chain};
+
+/// A member reads all of its data to hash it: a second per GiB, more on a slow disk.
+const HASH_DEADLINE: Duration = Duration::from_secs(60);
+/// A follower may be a moment behind the revision that it is asked for.
+const HASH_TRIES: u32 = 5;
+const HASH_PAUSE: Duration = Duration::from_millis(200);
+
+/// A member that can be copied.
+pub(super) struct Chosen {
+    pub(super) member: Member,
+    pub(super) source: Source,
+    pub(super) cluster_id: ClusterId,
+    /// Another member to ask for its hash.
+    other: Option<(Member, MemberId)>,
+}
+
+/// What was said before the stream was opened.
+pub(super) struct Said {
+    pub(super) revision: i64,
+    pub(super) compact_revision: i64,
+    pub(super) keys: Option<u64>,
+    pub(super) hashes: Vec<RecordedHash>,
+}
+
+/// One that answered, with what speaks for it.
+struct Candidate {
+    member: Member,
+    source: Source,
+    cluster_id: ClusterId,
+    in_zone: bool,
+    took: Duration,
+}
+
+/// The members that can be copied, best first: those of our zone before others, followers before the leader, then the one
+/// that answered soonest. Learners and members with a CORRUPT alarm are none.
+pub(super) async fn choose(order: &Order<'_>) -> Result<Vec<Chosen>, SaveError> {
+    let config = order.cluster.as_backup();
+    let no_member = |why: String| SaveError::NoMember { why };
+    let found = members(&config, order.login).await.map_err(|error| no_member(chain(&error)))?;
+    let asked = found.into_iter().filter(|found| found.is_listed && !found.is_learner).map(|found| async {
+        let member = Member::new(&config, &found.client_url, order.login)
+            .map_err(|error| (found.client_url.clone(), error))?;
+        candidate(order, member).await.map_err(|error| (found.client_url, error))
+    });
+    let (mut candidates, mut refused) = (Vec::new(), Vec::new());
+    for answer in join_all(asked).await {
+        match answer {
+            Ok(Some(candidate)) => candidates.push(candidate),
+            Ok(None) => {}
+            Err((url, error)) => refused.push(format!("{url}: {}", chain(&error))),
+        }
+    }
+    candidates.sort_by_key(|candidate| (!candidate.in_zone, candidate.source.is_leader, candidate.took));
+    if candidates.is_empty() {
+        let why =
+            if refused.is_empty() { "all are learners or corrupt".to_owned() } else { refused.join("; ") };
+        return Err(no_member(why));
+    }
+    let others: Vec<(Member, MemberId)> =
+        candidates.iter().map(|candidate| (candidate.member.clone(), candidate.source.member_id)).collect();
+    let chosen = candidates.into_iter().map(|candidate| {
+        let other = others.iter().find(|(_, id)| *id != candidate.source.member_id).cloned();
+        Chosen { member: candidate.member, source: candidate.source, cluster_id: candidate.cluster_id, other }
+    });
+    Ok(chosen.collect())
+}
+
+async fn candidate(order: &Order<'_>, member: Member) -> Result<Option<Candidate>, EtcdError> {
+    let asked = Instant::now();
+    let status = member.status().await?;
+    let took = asked.elapsed();
+    let header = status.header.unwrap_or_default();
+    let is_corrupt = status.errors.iter().any(|error| error.contains("CORRUPT"));
+    if status.is_learner || is_corrupt {
+        return Ok(None);
+    }
+    let listed = member.member_list(false).await?;
+    let name = listed.members.iter().find(|listed| listed.id == header.member_id);
+    let zone = order.cluster.backup.zones.get(member.instance().as_str());
+    Ok(Some(Candidate {
+        source: Source {
+            instance: member.instance().clone(),
+            member_id: MemberId(header.member_id),
+            name: name.map(|listed| listed.name.clone()).unwrap_or_default(),
+            version: status.version,
+            is_leader: status.leader == header.member_id,
+        },
+        cluster_id: ClusterId(header.cluster_id),
+        in_zone: zone.is_some() && zone == order.config.zone.as_ref(),
+        took,
+        member,
+    }))
+}
+
+impl Chosen {
+    pub(super) fn failed(&self, source: EtcdError) -> SaveError {
+        SaveError::Etcd { instance: self.source.instance.to_string(), source }
+    }
+
+    /// Asks for revision, compaction, hashes and the number of keys. What may be missing is the other member's word and the
+    /// number; that the source cannot hash says that it cannot be copied either: both take the same right.
+    pub(super) async fn said(&self) -> Result<Said, EtcdError> {
+        let header = self.member.status().await?.header.unwrap_or_default();
+        let revision = header.revision;
+        let own = hash_at(&self.member, self.source.member_id, revision).await?;
+        let mut hashes = vec![own];
+        if let Some((other, id)) = &self.other
+            && let Ok(hash) = hash_at(other, *id, revision).await
+        {
+            hashes.push(hash);
+        }
+        let keys = self.member.count_keys(revision, HASH_DEADLINE).await.ok();
+        let compact_revision = hashes.first().map_or(0, |hash| hash.compact_revision.max(0));
+        Ok(Said { revision, compact_revision, keys, hashes })
+    }
+}
+
+async fn hash_at(member: &Member, member_id: MemberId, revision: i64) -> Result<RecordedHash, EtcdError> {
+    let mut tries = 1;
+    loop {
+        // Of the newest revision without naming it where it is compacted itself: 3.4 refuses the name.
+        match member.hash_kv(revision, HASH_DEADLINE).await {
+            Ok(answer) => {
+                return Ok(RecordedHash {
+                    instance: member.instance().clone(),
+                    member_id,
+                    revision,
+                    compact_revision: answer.compact_revision,
+                    hash: answer.hash,
+                });
+            }
+            Err(error) if tries < HASH_TRIES && error.is_answer() && !is_refused(&error) => tries += 1,
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(HASH_PAUSE).await;
+    }
+}
+
+fn is_refused(error: &EtcdError) -> bool {
+    use crate::model::ErrorKind;
+    matches!(error.kind(), ErrorKind::Denied | ErrorKind::Auth)
+}

@@ -1,0 +1,55 @@
+//! `backup`: made now, listed, verified.
+
+mod list;
+mod now;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::{Global, Stop, help};
+use crate::run::exit_code::Exit;
+
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// Save the databases of clusters now, whatever is enabled
+    #[command(after_help = help::BACKUP)]
+    Now(now::Now),
+    /// List the backups of all destinations, with what is known of each
+    #[command(after_help = help::BACKUP)]
+    List(list::List),
+    /// Read a backup, or any saved etcd database, and say whether it is good
+    #[command(after_help = help::BACKUP)]
+    Verify(verify::Verify),
+}
+
+impl BackupCommand {
+    pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
+        match self {
+            Self::Now(now) => now.execute(global).await,
+            Self::List(list) => list.execute(global).await,
+            Self::Verify(verify) => verify.execute(global).await,
+        }
+    }
+}
+
+/// The worse of two outcomes: failed, then partial, then done.
+fn worse(one: Exit, other: Exit) -> Exit {
+    let rank = |exit: Exit| match exit {
+        Exit::Ok => 0,
+        Exit::Partial => 1,
+        _ => 2,
+    };
+    if rank(other) > rank(one) { other } else { one }
+}
+
+/// A state as people read it.
+fn state_word(state: crate::backup::VerdictState) -> &'static str {
+    use crate::backup::VerdictState;
+    match state {
+        VerdictState::Verified => "verified",
+        VerdictState::Unverified => "not verified",
+        VerdictState::Bad => "BAD",
+    }
+}

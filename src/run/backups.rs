@@ -1,0 +1,198 @@
+//! Backups as jobs and commands make them: destinations opened, keys resolved, what happened written down.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use crate::backup::check::{Bench, CheckError, check, note};
+use crate::backup::database;
+use crate::backup::object::identities;
+use crate::backup::save::{Order, Progress, SaveError, Saved, save};
+use crate::backup::{
+    BackupId, Destination, Kept, Listing, Manifest, Origin, Verdict, VerdictState, open_destinations,
+};
+use crate::config::{ClusterSetup, Config, Environment, resolve};
+use crate::model::unit::{human_bytes, human_seconds};
+use crate::model::{ClusterName, Event, EventKind, Labels, METRIC_NAME, Severity, chain};
+use crate::store::{Store, Writer};
+
+use super::clock::Clock;
+
+/// Where backups are, and with what they are read.
+#[derive(Clone)]
+pub struct Backups {
+    pub destinations: Vec<Destination>,
+    pub bench: Bench,
+}
+
+/// Opens what `config` says; `own` is the product's store.
+///
+/// # Errors
+/// When a destination cannot be opened, or a key is none.
+pub async fn open(config: &Config, own: &Store, environment: &Environment) -> anyhow::Result<Backups> {
+    let section = &config.backup;
+    let destinations = open_destinations(section, own, &|name| environment.get(name).cloned()).await;
+    let destinations = destinations
+        .map_err(|(name, error)| anyhow::Error::new(error).context(format!("backup destination {name}")))?;
+    let mut keys = Vec::new();
+    for reference in &section.encryption.identities {
+        let secret = resolve(reference, environment)?;
+        let found = identities(secret.expose_secret());
+        keys.extend(found.with_context(|| format!("backup.encryption.identities: {reference:?}"))?);
+    }
+    Ok(Backups { destinations, bench: Bench { identities: keys, scratch: section.scratch.clone() } })
+}
+
+/// Makes a backup of one cluster.
+///
+/// # Errors
+/// [`SaveError`].
+pub async fn make(
+    backups: &Backups,
+    config: &Config,
+    cluster: &ClusterSetup,
+    origin: Origin,
+    clock: &Clock,
+    progress: &Progress,
+) -> Result<Saved, SaveError> {
+    let now_ms = || clock.now_ms();
+    let order = Order {
+        cluster: &cluster.config,
+        login: cluster.backup_login.as_ref().or(cluster.login.as_ref()),
+        config: &config.backup,
+        destinations: &backups.destinations,
+        id: BackupId::new(clock.now_ms(), ulid::Ulid::generate().0),
+        origin,
+        now_ms: &now_ms,
+    };
+    save(&order, progress).await
+}
+
+/// The event of a backup that was made or was not.
+pub fn told(cluster: &ClusterName, outcome: &Result<Saved, SaveError>, now_ms: i64) -> Event {
+    let (kind, severity, occurrence, text, details) = match outcome {
+        Ok(saved) => {
+            let Manifest { id, bytes, object, started_ms, finished_ms, .. } = &saved.manifest;
+            let took = human_seconds((finished_ms - started_ms) as f64 / 1e3);
+            let (size, stored) = (human_bytes(*bytes as f64), human_bytes(object.bytes as f64));
+            let at = saved.stored.join(", ");
+            let failed: Vec<String> =
+                saved.failed.iter().map(|(name, error)| format!("{name}: {}", chain(error))).collect();
+            let text = format!("backup {id}: {size} in {took}, {stored} stored at {at}");
+            let severity = if failed.is_empty() { Severity::Info } else { Severity::Warning };
+            let details = json!({ "id": id, "bytes": bytes, "stored": saved.stored, "failed": failed });
+            (EventKind::BackupDone, severity, id.to_string(), text, details)
+        }
+        Err(error) => {
+            let why = chain(error);
+            let text = format!("no backup was made: {why}");
+            (EventKind::BackupFailed, Severity::Warning, now_ms.to_string(), text, json!({ "why": why }))
+        }
+    };
+    event(cluster, kind, severity, &occurrence, now_ms, text, details)
+}
+
+/// Verifies one copy of a backup, writes the verdict beside it, and says what it found.
+///
+/// # Errors
+/// When it cannot be found out.
+pub async fn verify(
+    backups: &Backups,
+    kept: &Kept,
+    writer: &Writer,
+    clock: &Clock,
+    progress: &Arc<database::Progress>,
+) -> Result<Verdict, CheckError> {
+    let destination = backups.destinations.iter().find(|there| there.name == kept.destination);
+    let Some(destination) = destination else { return Err(CheckError::Bug) };
+    let started_ms = clock.now_ms();
+    let (judgement, found) = check(destination, &kept.manifest, &backups.bench, progress).await?;
+    let verdict = Verdict {
+        backup: kept.manifest.id.clone(),
+        state: judgement.state,
+        level: judgement.level,
+        why: judgement.why,
+        started_ms,
+        finished_ms: clock.now_ms(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        found,
+        drill: None,
+    };
+    note(destination, &kept.manifest, &verdict, writer).await?;
+    Ok(verdict)
+}
+
+/// The event of a verdict that says something new.
+pub fn verdict_told(kept: &Kept, verdict: &Verdict) -> Option<Event> {
+    if kept.verdict.as_ref().is_some_and(|before| before.state == verdict.state) {
+        return None;
+    }
+    let Manifest { id, cluster, .. } = &kept.manifest;
+    let (kind, severity, said) = match verdict.state {
+        VerdictState::Verified => (EventKind::BackupVerified, Severity::Info, "is verified"),
+        VerdictState::Unverified => (EventKind::BackupVerified, Severity::Warning, "cannot be verified"),
+        VerdictState::Bad => (EventKind::BackupBad, Severity::Critical, "is bad"),
+    };
+    let why = if verdict.why.is_empty() { String::new() } else { format!(": {}", verdict.why.join("; ")) };
+    let text = format!("backup {id} at {} {said}{why}", kept.destination);
+    let occurrence = format!("{id} {} {}", kept.destination, verdict.finished_ms);
+    Some(event(cluster, kind, severity, &occurrence, verdict.finished_ms, text, json!(verdict)))
+}
+
+fn event(
+    cluster: &ClusterName,
+    kind: EventKind,
+    severity: Severity,
+    occurrence: &str,
+    ts_ms: i64,
+    text: String,
+    details: serde_json::Value,
+) -> Event {
+    const SUBJECT: &str = "backup";
+    Event {
+        id: Event::id_of(cluster, kind, SUBJECT, occurrence),
+        cluster: cluster.clone(),
+        ts_ms,
+        kind,
+        severity,
+        subject: SUBJECT.to_owned(),
+        actor: None,
+        text,
+        details,
+    }
+}
+
+/// The series that rules read of what there is: of each of `clusters`, where one was backed up at all.
+pub fn series(
+    listing: &Listing,
+    clusters: &[ClusterName],
+    interval_seconds: Option<f64>,
+) -> Vec<(Labels, f64)> {
+    let mut series = Vec::new();
+    for cluster in clusters {
+        let mut add = |name: &str, value: f64| {
+            series.push((Labels::from_pairs([(METRIC_NAME, name), ("cluster", cluster.as_str())]), value));
+        };
+        let of_it =
+            || listing.backups.iter().filter(|kept| kept.manifest.cluster == *cluster && !kept.is_condemned);
+        let Some(newest_ms) = of_it().map(|kept| kept.manifest.finished_ms).max() else { continue };
+        add("etcd_monitor_backup_last_success_timestamp_seconds", newest_ms as f64 / 1e3);
+        if let Some(interval) = interval_seconds {
+            add("etcd_monitor_backup_interval_seconds", interval);
+        }
+        let is_verified = |kept: &&Kept| {
+            kept.verdict.as_ref().is_some_and(|verdict| verdict.state == VerdictState::Verified)
+        };
+        let unverified =
+            of_it().filter(|kept| !is_verified(kept)).map(|kept| kept.manifest.finished_ms).min();
+        if let Some(oldest_ms) = unverified {
+            add("etcd_monitor_backup_oldest_unverified_timestamp_seconds", oldest_ms as f64 / 1e3);
+        }
+        let is_bad =
+            |kept: &Kept| kept.verdict.as_ref().is_some_and(|verdict| verdict.state == VerdictState::Bad);
+        add("etcd_monitor_backups_bad", of_it().filter(|kept| is_bad(kept)).count() as f64);
+    }
+    series
+}

@@ -1,0 +1,101 @@
+//! Objects that are larger than memory: written in parts, read as a stream.
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::{ObjectStoreExt as _, WriteMultipart};
+
+use super::key::Key;
+use super::object::path_of;
+use super::{Store, StoreError};
+
+/// Of a part: S3 takes 10,000 of them, so an object may have 78 GiB. etcd itself is not made for more than 8 GiB.
+const PART_BYTES: usize = 8 << 20;
+/// Parts on their way at once: with the one that is being filled this is all that is held.
+const PARTS_AT_ONCE: usize = 2;
+
+/// An object that is being written. Nothing is to be seen of it before [`Self::finish`]; when it is dropped, or the process
+/// is killed, what was sent is left over at the store (an unfinished multipart upload, which a lifecycle rule removes, or a
+/// file that no listing shows).
+pub struct Upload {
+    key: Key,
+    parts: WriteMultipart,
+}
+
+impl Store {
+    /// Begins an object.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn upload(&self, key: &Key) -> Result<Upload, StoreError> {
+        let begun = self.0.objects.put_multipart(&path_of(key.as_str())?).await;
+        let begun = begun.map_err(|source| StoreError::object("create", key.as_str(), source))?;
+        Ok(Upload { key: key.clone(), parts: WriteMultipart::new_with_chunk_size(begun, PART_BYTES) })
+    }
+
+    /// The object's bytes, as they come; `None` when there is no such object.
+    ///
+    /// # Errors
+    /// When the store cannot be read; also within the stream.
+    pub async fn stream(
+        &self,
+        key: &Key,
+    ) -> Result<Option<BoxStream<'static, Result<Bytes, StoreError>>>, StoreError> {
+        let found = match self.0.objects.get(&path_of(key.as_str())?).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(source) => return Err(StoreError::object("read", key.as_str(), source)),
+        };
+        let (key, tally) = (key.clone(), std::sync::Arc::clone(&self.0.tally));
+        let bytes =
+            found.into_stream().map_err(move |source| StoreError::object("read", key.as_str(), source));
+        Ok(Some(bytes.inspect_ok(move |bytes| tally.count(bytes.len())).boxed()))
+    }
+
+    /// How large the object is, bytes; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn size(&self, key: &Key) -> Result<Option<u64>, StoreError> {
+        match self.0.objects.head(&path_of(key.as_str())?).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(StoreError::object("look at", key.as_str(), source)),
+        }
+    }
+}
+
+impl Upload {
+    /// Sends more, when there is room.
+    ///
+    /// # Errors
+    /// When a part could not be written.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        let room = self.parts.wait_for_capacity(PARTS_AT_ONCE).await;
+        room.map_err(|source| StoreError::object("write", self.key.as_str(), source))?;
+        self.parts.put(bytes);
+        Ok(())
+    }
+
+    /// Makes it an object. A key that is taken is replaced: whoever uploads chooses keys that nobody else has.
+    ///
+    /// # Errors
+    /// When a part or the end could not be written; nothing is to be seen of the object then.
+    pub async fn finish(self) -> Result<(), StoreError> {
+        let key = self.key;
+        self.parts
+            .finish()
+            .await
+            .map(drop)
+            .map_err(|source| StoreError::object("write", key.as_str(), source))
+    }
+
+    /// Takes back what was sent.
+    ///
+    /// # Errors
+    /// When that fails, too.
+    pub async fn abort(self) -> Result<(), StoreError> {
+        let key = self.key;
+        self.parts.abort().await.map_err(|source| StoreError::object("take back", key.as_str(), source))
+    }
+}
