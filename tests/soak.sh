@@ -20,6 +20,10 @@ cargo="${CARGO:-cargo}"
 "$cargo" test --test it -- --nocapture nobody_is_accused
 # Every recorded fault again, on real clusters.
 ETCD_MONITOR_FAULTS=live "$cargo" test --test it -- --nocapture faults_of_real_clusters
+# Scrapes of members that can be reached: all but one in a thousand are good.
+ETCD_MONITOR_SOAK_SCRAPES="${ETCD_MONITOR_SOAK_SCRAPES:-1800}" "$cargo" test --test it -- --nocapture scrapes_of_members
+# Saved databases, damaged in more ways, after more kinds of work.
+ETCD_MONITOR_SOAK_MUTATIONS="${ETCD_MONITOR_SOAK_MUTATIONS:-100000}" "$cargo" test --test it -- --nocapture backup_database
 # Sequences over a store that fails.
 "$cargo" test --test it -- any_interleaving
 # PromQL beside Prometheus, with queries that nobody has seen yet.

@@ -15,6 +15,7 @@ mod alert_test;
 mod backup_database;
 mod backup_save;
 mod bad_input;
+mod cadence;
 mod capacity;
 mod catalogue;
 mod commands;
