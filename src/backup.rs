@@ -16,7 +16,10 @@ mod id;
 mod judge;
 mod manifest;
 pub mod object;
+pub mod prune;
+pub mod retention;
 pub mod save;
+mod tombstone;
 mod verdict;
 
 pub use catalog::{Kept, Listing};
@@ -27,4 +30,6 @@ pub use judge::{Judgement, judge, revisions_to_hash};
 pub use manifest::{
     Encryption, Hex, Kind, MANIFEST_FORMAT, Manifest, Origin, RecordedHash, Source, StoredObject,
 };
+pub use retention::RetentionConfig;
+pub use tombstone::{By, Tombstone};
 pub use verdict::{Drill, Found, Level, Verdict, VerdictState};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
 
-use super::{BackupId, Destination, MANIFEST_FORMAT, Manifest, Verdict};
+use super::{BackupId, Destination, MANIFEST_FORMAT, Manifest, Tombstone, Verdict};
 use crate::model::ClusterName;
 use crate::store::key::{Key, Prefix};
 use crate::store::{Store, StoreError};
@@ -17,7 +17,13 @@ pub struct Kept {
     /// The newest one; `None` of a backup that nobody has looked at yet.
     pub verdict: Option<Verdict>,
     /// It is going to be deleted.
-    pub is_condemned: bool,
+    pub tombstone: Option<Tombstone>,
+}
+
+impl Kept {
+    pub fn is_condemned(&self) -> bool {
+        self.tombstone.is_some()
+    }
 }
 
 /// What is there, oldest first, and what of it could not be read.
@@ -27,12 +33,23 @@ pub struct Listing {
     pub problems: Vec<String>,
     /// Objects without a manifest: of backups that are being made, or that failed.
     pub orphans: Vec<Orphan>,
+    /// Backups whose deletion broke off.
+    pub half_deleted: Vec<HalfDeleted>,
+}
+
+/// A backup without a manifest that has a tombstone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HalfDeleted {
+    pub destination: String,
+    pub cluster: String,
+    pub id: BackupId,
 }
 
 /// An object that belongs to no backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
     pub destination: String,
+    pub cluster: String,
     pub key: Key,
     pub bytes: u64,
     /// By the store's clock, ms since the epoch.
@@ -64,8 +81,31 @@ struct Folder {
     manifests: Vec<Key>,
     /// By id, the newest.
     verdicts: BTreeMap<String, Key>,
-    condemned: Vec<String>,
+    tombstones: BTreeMap<String, Key>,
     objects: Vec<(Key, u64, i64)>,
+}
+
+async fn folders(
+    store: &Store,
+    cluster: Option<&ClusterName>,
+) -> Result<BTreeMap<String, Folder>, StoreError> {
+    let prefix = cluster.map_or_else(Prefix::backups, |cluster| Prefix::backups_of(cluster.as_str()));
+    let mut folders: BTreeMap<String, Folder> = BTreeMap::new();
+    for entry in store.list(&prefix).await? {
+        let segments: Vec<String> = entry.key.segments().into_iter().map(str::to_owned).collect();
+        let [_, cluster, kind, rest @ ..] = segments.as_slice() else { continue };
+        let folder = folders.entry(cluster.clone()).or_default();
+
+        match (kind.as_str(), rest) {
+            ("manifests", [_]) => folder.manifests.push(entry.key),
+            // The listing is sorted, so the newest comes last.
+            ("verdicts", [id, _]) => drop(folder.verdicts.insert(id.clone(), entry.key)),
+            ("tombstones", [_]) => drop(folder.tombstones.insert(id_of(&entry.key).to_owned(), entry.key)),
+            ("data", [_]) => folder.objects.push((entry.key, entry.size_bytes, entry.modified_ms)),
+            _ => {}
+        }
+    }
+    Ok(folders)
 }
 
 async fn of_one(
@@ -74,25 +114,9 @@ async fn of_one(
     listing: &mut Listing,
 ) -> Result<(), StoreError> {
     let store = &destination.store;
-    let prefix = cluster.map_or_else(Prefix::backups, |cluster| Prefix::backups_of(cluster.as_str()));
-    let mut folders: BTreeMap<String, Folder> = BTreeMap::new();
-    for entry in store.list(&prefix).await? {
-        let segments: Vec<String> = entry.key.segments().into_iter().map(str::to_owned).collect();
-        let [_, cluster, kind, rest @ ..] = segments.as_slice() else { continue };
-        let folder = folders.entry(cluster.clone()).or_default();
-        let stem = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
-        match (kind.as_str(), rest) {
-            ("manifests", [_]) => folder.manifests.push(entry.key),
-            // The listing is sorted, so the newest comes last.
-            ("verdicts", [id, _]) => drop(folder.verdicts.insert(id.clone(), entry.key)),
-            ("tombstones", [name]) => folder.condemned.push(stem(name)),
-            ("data", [_]) => folder.objects.push((entry.key, entry.size_bytes, entry.modified_ms)),
-            _ => {}
-        }
-    }
-    for folder in folders.into_values() {
-        let mut known = Vec::new();
-        let reads = folder.manifests.into_iter().map(|key| {
+    for (cluster, mut folder) in folders(store, cluster).await? {
+        let (mut known, mut unread) = (Vec::new(), Vec::new());
+        let reads = std::mem::take(&mut folder.manifests).into_iter().map(|key| {
             let store = store.clone();
             async move { (read::<Manifest>(&store, &key).await, key) }
         });
@@ -105,27 +129,54 @@ async fn of_one(
                         Some(key) => read::<Verdict>(store, key).await.ok(),
                         None => None,
                     };
-                    let is_condemned = folder.condemned.iter().any(|id| id == manifest.id.as_str());
+                    let tombstone = match folder.tombstones.remove(manifest.id.as_str()) {
+                        Some(key) => read::<Tombstone>(store, &key).await.ok(),
+                        None => None,
+                    };
                     let destination = destination.name.clone();
-                    listing.backups.push(Kept { destination, manifest, verdict, is_condemned });
+                    listing.backups.push(Kept { destination, manifest, verdict, tombstone });
                 }
-                Ok(manifest) => listing.problems.push(format!(
-                    "{}: {key} is of format {}, and this version reads up to {MANIFEST_FORMAT}",
-                    destination.name, manifest.format
-                )),
-                Err(why) => listing.problems.push(format!("{}: {key}: {why}", destination.name)),
+                Ok(manifest) => {
+                    unread.push(key.clone());
+                    listing.problems.push(format!(
+                        "{}: {key} is of format {}, and this version reads up to {MANIFEST_FORMAT}",
+                        destination.name, manifest.format
+                    ));
+                }
+                Err(why) => {
+                    listing.problems.push(format!("{}: {key}: {why}", destination.name));
+                    unread.push(key);
+                }
             }
         }
-        let orphans =
-            folder.objects.into_iter().filter(|(key, ..)| !known.iter().any(|known| known == key.as_str()));
+        // What has no manifest to it. One that could not be read is still there.
+        let half = folder.tombstones.keys().filter_map(|id| id.parse().ok());
+        let half = half.filter(|id: &BackupId| !unread.iter().any(|key| id_of(key) == id.as_str()));
+        listing.half_deleted.extend(half.map(|id| HalfDeleted {
+            destination: destination.name.clone(),
+            cluster: cluster.clone(),
+            id,
+        }));
+        let orphans = folder.objects.into_iter().filter(|(key, ..)| {
+            let id = id_of(key);
+            !known.iter().any(|known| known == key.as_str())
+                && !unread.iter().any(|unread| id_of(unread) == id)
+        });
         listing.orphans.extend(orphans.map(|(key, bytes, modified_ms)| Orphan {
             destination: destination.name.clone(),
+            cluster: cluster.clone(),
             key,
             bytes,
             modified_ms,
         }));
     }
     Ok(())
+}
+
+/// What stands before the first dot of a key's last part.
+fn id_of(key: &Key) -> &str {
+    let name = key.as_str().rsplit('/').next().unwrap_or_default();
+    name.split('.').next().unwrap_or_default()
 }
 
 async fn read<T: serde::de::DeserializeOwned>(store: &Store, key: &Key) -> Result<T, String> {

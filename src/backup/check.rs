@@ -208,5 +208,5 @@ pub async fn note(
 /// as a key or a member may be there now.
 pub fn is_due(kept: &Kept, now_ms: i64, again_ms: i64) -> bool {
     let fresh = |verdict: &Verdict| now_ms - verdict.finished_ms < again_ms;
-    !kept.is_condemned && !kept.verdict.as_ref().is_some_and(fresh)
+    !kept.is_condemned() && !kept.verdict.as_ref().is_some_and(fresh)
 }

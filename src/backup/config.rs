@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::RetentionConfig;
 use crate::model::SecretRef;
 use crate::model::unit::{ByteSize, ConfigDuration};
 use crate::store::S3Config;
@@ -28,6 +29,8 @@ pub struct BackupConfig {
     pub scratch: PathBuf,
     /// A backup that was verified is verified again after this long: bits rot.
     pub verify_again: ConfigDuration,
+    /// Which are kept; of each destination by itself.
+    pub retention: RetentionConfig,
 }
 
 impl Default for BackupConfig {
@@ -41,6 +44,7 @@ impl Default for BackupConfig {
             compression_level: 3,
             scratch: PathBuf::from("/tmp"),
             verify_again: ConfigDuration(Duration::from_secs(30 * 86_400)),
+            retention: RetentionConfig::default(),
         }
     }
 }

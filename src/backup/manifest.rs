@@ -44,6 +44,9 @@ pub struct Manifest {
     pub finished_ms: i64,
     /// How long the stream waited so that the cluster would not feel it, ms.
     pub paused_ms: i64,
+    /// Until when the store refuses to delete the object (S3 Object Lock), ms since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked_until_ms: Option<i64>,
     /// Of etcd-monitor.
     pub tool_version: String,
 }

@@ -151,6 +151,7 @@ async fn save_from(order: &Order<'_>, source: &Chosen, progress: &Progress) -> R
         started_ms,
         finished_ms: (order.now_ms)(),
         paused_ms: i64::try_from(paused.as_millis()).unwrap_or(i64::MAX),
+        locked_until_ms: None,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let failed = uploads.commit(&manifest).await;

@@ -175,8 +175,9 @@ pub fn series(
         let mut add = |name: &str, value: f64| {
             series.push((Labels::from_pairs([(METRIC_NAME, name), ("cluster", cluster.as_str())]), value));
         };
-        let of_it =
-            || listing.backups.iter().filter(|kept| kept.manifest.cluster == *cluster && !kept.is_condemned);
+        let of_it = || {
+            listing.backups.iter().filter(|kept| kept.manifest.cluster == *cluster && !kept.is_condemned())
+        };
         let Some(newest_ms) = of_it().map(|kept| kept.manifest.finished_ms).max() else { continue };
         add("etcd_monitor_backup_last_success_timestamp_seconds", newest_ms as f64 / 1e3);
         if let Some(interval) = interval_seconds {

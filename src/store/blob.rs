@@ -63,6 +63,18 @@ impl Store {
             Err(source) => Err(StoreError::object("look at", key.as_str(), source)),
         }
     }
+
+    /// Deletes a part of a backup; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// When the store cannot be written, or `key` is no part of a backup.
+    pub async fn delete_backup(&self, key: &Key) -> Result<(), StoreError> {
+        if key.segments().first() != Some(&"backups") {
+            let reason = "it is no part of a backup".to_owned();
+            return Err(StoreError::Body { key: key.to_string(), reason });
+        }
+        self.delete(key).await
+    }
 }
 
 impl Upload {

@@ -42,7 +42,7 @@ impl List {
                     "destination": kept.destination,
                     "manifest": kept.manifest,
                     "verdict": kept.verdict,
-                    "condemned": kept.is_condemned,
+                    "condemned": kept.is_condemned(),
                 })
             });
             output::json(&all.collect::<Vec<_>>())?;
@@ -71,7 +71,7 @@ fn rows(backups: &[Kept], now_ms: i64) -> Vec<Vec<String>> {
             let change = manifest.bytes as f64 / before.manifest.bytes.max(1) as f64 - 1.0;
             format!("{:+.1} %", change * 100.0)
         });
-        let state = match (&kept.verdict, kept.is_condemned) {
+        let state = match (&kept.verdict, kept.is_condemned()) {
             (_, true) => "being deleted".to_owned(),
             (None, _) => "not looked at yet".to_owned(),
             (Some(verdict), _) => {
