@@ -49,7 +49,7 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         async move { (name, task.await.context("this is a bug").flatten()) }
     });
     let made: Vec<_> = stream::iter(made).buffer_unordered(CLUSTERS_AT_ONCE).collect().await;
-    let (mut done, mut errors, mut series) = (0, Vec::new(), Vec::new());
+    let (mut done, mut deleted, mut errors, mut series) = (0, 0, Vec::new(), Vec::new());
     for (name, outcome) in made {
         let labels = [(METRIC_NAME, "etcd_monitor_backup_failed"), ("cluster", name.as_str())];
         series.push((Labels::from_pairs(labels), f64::from(u8::from(outcome.is_err()))));
@@ -61,10 +61,21 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
             Err(error) => errors.push(format!("{name}: {}", chain(error.as_ref()))),
         }
     }
-    let listing = catalog::list(&backups.destinations, None).await;
+    let mut listing = catalog::list(&backups.destinations, None).await;
+    errors.append(&mut listing.problems);
+    let now_ms = context.services.clock.now_ms();
+    for (name, pruned) in backups::prune(&backups, &config, &names, &listing, now_ms).await {
+        let event = backups::deletion_told(&name, &pruned, now_ms);
+        let events: Vec<_> = event.into_iter().collect();
+        events::write(context.store(), &context.services.writer, now_ms, &events).await?;
+        listing.backups.retain(|kept| !pruned.deleted.contains(&kept.manifest.id));
+        deleted += pruned.deleted.len();
+        errors.extend(pruned.problems);
+    }
     series.extend(backups::series(&listing, &names, context.interval_seconds("backup", SCHEDULE)));
     samples::write_recorded(context.store(), &context.services.writer, context.now_ms(), &series).await?;
-    Ok(Summary::new(format!("{done} of {} cluster(s) backed up", names.len())).with_errors(errors))
+    Ok(Summary::new(format!("{done} of {} cluster(s) backed up, {deleted} backup(s) deleted", names.len()))
+        .with_errors(errors))
 }
 
 /// Backs up one cluster; returns what went wrong beside.

@@ -34,7 +34,7 @@ pub mod views;
 mod visible;
 mod writer;
 
-pub use blob::Upload;
+pub use blob::{Unfinished, Upload};
 pub use config::{RetentionConfig, S3Config, StoreConfig};
 pub use error::StoreError;
 pub use file::FORMAT;

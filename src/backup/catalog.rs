@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use super::{BackupId, Destination, MANIFEST_FORMAT, Manifest, Tombstone, Verdict};
 use crate::model::ClusterName;
 use crate::store::key::{Key, Prefix};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Unfinished};
 
 /// A backup as one destination has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +33,8 @@ pub struct Listing {
     pub problems: Vec<String>,
     /// Objects without a manifest: of backups that are being made, or that failed.
     pub orphans: Vec<Orphan>,
+    /// Uploads that go on, or that a killed backup left: the destination, and what it is.
+    pub unfinished: Vec<(String, Unfinished)>,
     /// Backups whose deletion broke off.
     pub half_deleted: Vec<HalfDeleted>,
 }
@@ -85,17 +87,12 @@ struct Folder {
     objects: Vec<(Key, u64, i64)>,
 }
 
-async fn folders(
-    store: &Store,
-    cluster: Option<&ClusterName>,
-) -> Result<BTreeMap<String, Folder>, StoreError> {
-    let prefix = cluster.map_or_else(Prefix::backups, |cluster| Prefix::backups_of(cluster.as_str()));
+async fn folders(store: &Store, prefix: &Prefix) -> Result<BTreeMap<String, Folder>, StoreError> {
     let mut folders: BTreeMap<String, Folder> = BTreeMap::new();
-    for entry in store.list(&prefix).await? {
+    for entry in store.list(prefix).await? {
         let segments: Vec<String> = entry.key.segments().into_iter().map(str::to_owned).collect();
         let [_, cluster, kind, rest @ ..] = segments.as_slice() else { continue };
         let folder = folders.entry(cluster.clone()).or_default();
-
         match (kind.as_str(), rest) {
             ("manifests", [_]) => folder.manifests.push(entry.key),
             // The listing is sorted, so the newest comes last.
@@ -114,7 +111,10 @@ async fn of_one(
     listing: &mut Listing,
 ) -> Result<(), StoreError> {
     let store = &destination.store;
-    for (cluster, mut folder) in folders(store, cluster).await? {
+    let prefix = cluster.map_or_else(Prefix::backups, |cluster| Prefix::backups_of(cluster.as_str()));
+    let unfinished = store.unfinished(&prefix).await?;
+    listing.unfinished.extend(unfinished.into_iter().map(|it| (destination.name.clone(), it)));
+    for (cluster, mut folder) in folders(store, &prefix).await? {
         let (mut known, mut unread) = (Vec::new(), Vec::new());
         let reads = std::mem::take(&mut folder.manifests).into_iter().map(|key| {
             let store = store.clone();

@@ -59,8 +59,11 @@ pub async fn check(
         return bad(None, format!("its object {object} is not there"));
     };
     let encrypted = manifest.object.encryption.is_some();
-    if encrypted && bench.identities.is_empty() {
-        return sealed(stream, manifest).await;
+    if let Some(encryption) = &manifest.object.encryption {
+        let here: Vec<String> = bench.identities.iter().map(|key| key.to_public().to_string()).collect();
+        if !here.iter().any(|key| encryption.recipients.contains(key)) {
+            return sealed(stream, manifest, here.len()).await;
+        }
     }
     let scratch = scratch(&bench.scratch, manifest.bytes)?;
     // Whole pieces wait in between: the network's and the disk's pace differ.
@@ -113,6 +116,7 @@ fn examined(file: &File, manifest: &Manifest, progress: &Progress) -> (Judgement
 async fn sealed(
     mut stream: futures::stream::BoxStream<'static, Result<Bytes, StoreError>>,
     manifest: &Manifest,
+    keys: usize,
 ) -> Result<(Judgement, Option<Found>), CheckError> {
     let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
     while let Some(piece) = stream.next().await {
@@ -120,7 +124,10 @@ async fn sealed(
     }
     let is_right = digest.finish().as_ref() == manifest.object.sha256.0;
     let judgement = if is_right {
-        let why = "it is encrypted, and there is no identity here to read it with".to_owned();
+        let why = match keys {
+            0 => "it is encrypted, and there is no identity here to read it with".to_owned(),
+            keys => format!("it is encrypted, and to none of the {keys} identities here"),
+        };
         Judgement { state: VerdictState::Unverified, level: Some(Level::L0), why: vec![why] }
     } else {
         let why = "it is not what was stored: its SHA-256 is not that of the manifest".to_owned();

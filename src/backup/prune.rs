@@ -36,6 +36,21 @@ pub enum Step {
     Finish { id: BackupId },
     /// What a failed backup left.
     Collect { key: String, bytes: u64 },
+    /// An upload that a killed backup left.
+    Discard { key: String, upload: String },
+}
+
+impl Step {
+    /// Of which backup it is; `None` of what belongs to none.
+    pub fn id(&self) -> Option<&BackupId> {
+        match self {
+            Self::Condemn { id, .. }
+            | Self::Pardon { id }
+            | Self::Delete { id, .. }
+            | Self::Finish { id } => Some(id),
+            Self::Collect { .. } | Self::Discard { .. } => None,
+        }
+    }
 }
 
 /// What was done.
@@ -44,7 +59,7 @@ pub struct Pruned {
     pub condemned: Vec<BackupId>,
     pub pardoned: Vec<BackupId>,
     pub deleted: Vec<BackupId>,
-    /// Objects of failed backups.
+    /// Objects and uploads of failed backups.
     pub collected: usize,
     pub freed_bytes: u64,
     pub problems: Vec<String>,
@@ -97,6 +112,14 @@ pub fn plan(
     let orphans = listing.orphans.iter().filter(|orphan| mine(&orphan.destination, &orphan.cluster));
     let old = orphans.filter(|orphan| is_over(orphan.modified_ms.saturating_add(MANIFEST_COMES_MS)));
     steps.extend(old.map(|orphan| Step::Collect { key: orphan.key.to_string(), bytes: orphan.bytes }));
+    let unfinished = listing.unfinished.iter().filter(|(there, it)| {
+        let of = it.key.segments();
+        mine(there, of.get(1).copied().unwrap_or_default())
+            && is_over(it.touched_ms.saturating_add(MANIFEST_COMES_MS))
+    });
+    steps.extend(
+        unfinished.map(|(_, it)| Step::Discard { key: it.key.to_string(), upload: it.upload.clone() }),
+    );
     Plan { destination: destination.to_owned(), cluster: cluster.clone(), decisions, steps }
 }
 
@@ -144,6 +167,15 @@ pub async fn prune(destination: &Destination, plan: &Plan, listing: &Listing, no
                     done.freed_bytes += bytes;
                 })
             }
+            Step::Discard { key, upload } => match listing.unfinished.iter().find(|(there, it)| {
+                *there == plan.destination && it.upload == *upload && it.key.as_str() == key
+            }) {
+                Some((_, it)) => store.discard(it).await.map(|()| {
+                    done.collected += 1;
+                    done.freed_bytes += it.bytes;
+                }),
+                None => Ok(()),
+            },
         };
         if let Err(error) = outcome {
             done.problems.push(chain(&error));

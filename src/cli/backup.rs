@@ -2,6 +2,8 @@
 
 mod list;
 mod now;
+mod prune;
+mod show;
 mod verify;
 
 use std::process::ExitCode;
@@ -22,6 +24,12 @@ pub enum BackupCommand {
     /// Read a backup, or any saved etcd database, and say whether it is good
     #[command(after_help = help::BACKUP)]
     Verify(verify::Verify),
+    /// Say all that is known of one backup, of each copy
+    #[command(after_help = help::BACKUP)]
+    Show(show::Show),
+    /// Delete what no rule of retention keeps, or take that back
+    #[command(after_help = help::BACKUP)]
+    Prune(prune::Prune),
 }
 
 impl BackupCommand {
@@ -30,6 +38,8 @@ impl BackupCommand {
             Self::Now(now) => now.execute(global).await,
             Self::List(list) => list.execute(global).await,
             Self::Verify(verify) => verify.execute(global).await,
+            Self::Show(show) => show.execute(global).await,
+            Self::Prune(prune) => prune.execute(global).await,
         }
     }
 }

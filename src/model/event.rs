@@ -83,6 +83,8 @@ pub enum EventKind {
     BackupVerified,
     /// A backup is damaged, or not what its manifest says.
     BackupBad,
+    /// Backups went that no rule kept, or somebody wanted gone.
+    BackupsDeleted,
     /// The fleet has a new cluster, by discovery or configuration.
     ClusterAdded,
     ClusterRemoved,
@@ -101,7 +103,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::LeaderChanged,
         Self::ElectionsHeld,
         Self::LeaderLost,
@@ -126,6 +128,7 @@ impl EventKind {
         Self::BackupFailed,
         Self::BackupVerified,
         Self::BackupBad,
+        Self::BackupsDeleted,
         Self::ClusterAdded,
         Self::ClusterRemoved,
         Self::MonitorConfigChanged,
@@ -166,6 +169,7 @@ impl EventKind {
             Self::BackupFailed => "backup-failed",
             Self::BackupVerified => "backup-verified",
             Self::BackupBad => "backup-bad",
+            Self::BackupsDeleted => "backups-deleted",
             Self::ClusterAdded => "cluster-added",
             Self::ClusterRemoved => "cluster-removed",
             Self::MonitorConfigChanged => "monitor-config-changed",

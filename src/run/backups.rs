@@ -1,5 +1,6 @@
 //! Backups as jobs and commands make them: destinations opened, keys resolved, what happened written down.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -9,6 +10,7 @@ use serde_json::json;
 use crate::backup::check::{Bench, CheckError, check, note};
 use crate::backup::database;
 use crate::backup::object::identities;
+use crate::backup::prune::{Plan, Pruned, plans, prune as prune_one};
 use crate::backup::save::{Order, Progress, SaveError, Saved, save};
 use crate::backup::{
     BackupId, Destination, Kept, Listing, Manifest, Origin, Verdict, VerdictState, open_destinations,
@@ -162,6 +164,45 @@ fn event(
         text,
         details,
     }
+}
+
+/// Keeps the rules of retention for `clusters` at every destination.
+pub async fn prune(
+    backups: &Backups,
+    config: &Config,
+    clusters: &[ClusterName],
+    listing: &Listing,
+    now_ms: i64,
+) -> Vec<(ClusterName, Pruned)> {
+    let plans = plans(listing, &backups.destinations, clusters, &config.backup.retention, &[], now_ms);
+    carry_out(backups, &plans, listing, now_ms).await
+}
+
+/// Does what plans say; returns what was done for each cluster.
+pub async fn carry_out(
+    backups: &Backups,
+    plans: &[Plan],
+    listing: &Listing,
+    now_ms: i64,
+) -> Vec<(ClusterName, Pruned)> {
+    let mut done: BTreeMap<ClusterName, Pruned> = BTreeMap::new();
+    for plan in plans {
+        let Some(there) = backups.destinations.iter().find(|there| there.name == plan.destination) else {
+            continue;
+        };
+        let pruned = prune_one(there, plan, listing, now_ms).await;
+        done.entry(plan.cluster.clone()).or_default().add(pruned);
+    }
+    done.into_iter().collect()
+}
+
+/// The event of a deletion; `None` where nothing was deleted.
+pub fn deletion_told(cluster: &ClusterName, pruned: &Pruned, now_ms: i64) -> Option<Event> {
+    let ids: Vec<&str> = pruned.deleted.iter().map(BackupId::as_str).collect();
+    let first = ids.first()?;
+    let freed = human_bytes(pruned.freed_bytes as f64);
+    let text = format!("{} backup(s) deleted, {freed} freed: {}", ids.len(), ids.join(", "));
+    Some(event(cluster, EventKind::BackupsDeleted, Severity::Info, first, now_ms, text, json!(pruned)))
 }
 
 /// The series that rules read of what there is: of each of `clusters`, where one was backed up at all.

@@ -5,7 +5,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectStoreExt as _, WriteMultipart};
 
-use super::key::Key;
+use super::key::{Key, Prefix};
 use super::object::path_of;
 use super::{Store, StoreError};
 
@@ -13,6 +13,19 @@ use super::{Store, StoreError};
 const PART_BYTES: usize = 8 << 20;
 /// Parts on their way at once: with the one that is being filled this is all that is held.
 const PARTS_AT_ONCE: usize = 2;
+
+/// An upload that nobody finished, or that is going on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Of the object that it would have become.
+    pub key: Key,
+    /// What tells it from other uploads of that key.
+    pub upload: String,
+    /// What came of it so far; 0 where the store does not say.
+    pub bytes: u64,
+    /// When it began, or last grew; ms since the epoch.
+    pub touched_ms: i64,
+}
 
 /// An object that is being written. Nothing is to be seen of it before [`Self::finish`]; when it is dropped, or the process
 /// is killed, what was sent is left over at the store (an unfinished multipart upload, which a lifecycle rule removes, or a
@@ -64,6 +77,32 @@ impl Store {
         }
     }
 
+    /// The uploads of backups that are not objects yet. In a folder they are files whose names end in `#` and a number.
+    ///
+    /// # Errors
+    /// When the store cannot be listed.
+    pub async fn unfinished(&self, prefix: &Prefix) -> Result<Vec<Unfinished>, StoreError> {
+        let Some(folder) = self.local_path() else { return Ok(Vec::new()) };
+        let (root, below) = (folder.to_owned(), folder.join(prefix.as_str()));
+        let looked = tokio::task::spawn_blocking(move || staged(&root, &below)).await;
+        Ok(looked.unwrap_or_default())
+    }
+
+    /// Takes back an upload that nobody finishes any more.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn discard(&self, unfinished: &Unfinished) -> Result<(), StoreError> {
+        let Some(folder) = self.local_path() else { return Ok(()) };
+        let path = folder.join(format!("{}#{}", unfinished.key, unfinished.upload));
+        match tokio::fs::remove_file(&path).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::Body { key: unfinished.key.to_string(), reason: error.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Deletes a part of a backup; one that is gone already is no error.
     ///
     /// # Errors
@@ -75,6 +114,35 @@ impl Store {
         }
         self.delete(key).await
     }
+}
+
+/// The files below `below` that object_store stages uploads in.
+fn staged(root: &std::path::Path, below: &std::path::Path) -> Vec<Unfinished> {
+    let mut found = Vec::new();
+    let mut folders = vec![below.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            let (path, Ok(meta)) = (entry.path(), entry.metadata()) else { continue };
+            if meta.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let Some(name) = path.strip_prefix(root).ok().and_then(|path| path.to_str()) else { continue };
+            let Some((key, upload)) = name.rsplit_once('#') else { continue };
+            if upload.is_empty() || !upload.bytes().all(|byte| byte.is_ascii_digit()) {
+                continue;
+            }
+            let touched = meta.modified().ok().map(chrono::DateTime::<chrono::Utc>::from);
+            found.push(Unfinished {
+                key: Key::listed(key),
+                upload: upload.to_owned(),
+                bytes: meta.len(),
+                touched_ms: touched.map_or(i64::MAX, |at| at.timestamp_millis()),
+            });
+        }
+    }
+    found
 }
 
 impl Upload {
