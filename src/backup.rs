@@ -12,23 +12,27 @@ pub mod check;
 mod config;
 pub mod database;
 mod destination;
+pub mod drill;
 mod id;
 mod judge;
 mod manifest;
 pub mod object;
 pub mod prune;
+pub mod restore;
 pub mod retention;
 pub mod save;
 mod tombstone;
+pub mod tools;
 mod verdict;
 
 pub use catalog::{Kept, Listing};
-pub use config::{BackupConfig, DestinationConfig, EncryptionConfig};
+pub use config::{BackupConfig, DestinationConfig, DrillConfig, EncryptionConfig};
 pub use destination::{Destination, OWN_STORE, open as open_destinations};
 pub use id::BackupId;
 pub use judge::{Judgement, judge, revisions_to_hash};
 pub use manifest::{
-    Encryption, Hex, Kind, MANIFEST_FORMAT, Manifest, Origin, RecordedHash, Source, StoredObject,
+    Encryption, Hex, Kind, MANIFEST_FORMAT, Manifest, MemberAddress, Origin, RecordedHash, Source,
+    StoredObject,
 };
 pub use retention::RetentionConfig;
 pub use tombstone::{By, Tombstone};

@@ -1,6 +1,6 @@
 //! Which backups there are: the manifests of a destination, each with what was found out about it last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
 
@@ -186,24 +186,50 @@ async fn read<T: serde::de::DeserializeOwned>(store: &Store, key: &Key) -> Resul
 }
 
 impl Listing {
-    /// The backup that `name` means: an id, the beginning of one, or `latest`. Of copies the first.
+    /// As [`Self::find`], at one destination where one is named.
     ///
     /// # Errors
-    /// A sentence that says why none, or that several begin so.
+    /// As [`Self::find`].
+    pub fn find_at(&self, name: &str, destination: Option<&str>) -> Result<&Kept, String> {
+        let found = self.find(name)?;
+        let Some(destination) = destination else { return Ok(found) };
+        let id = &found.manifest.id;
+        let there =
+            self.backups.iter().find(|kept| kept.manifest.id == *id && kept.destination == destination);
+        there.ok_or_else(|| format!("there is no copy of {id} at {destination:?}"))
+    }
+
+    /// The backup that `name` means: an id, the beginning of one, or `latest`; `CLUSTER/latest` where there are several
+    /// clusters. Of copies the first.
+    ///
+    /// # Errors
+    /// A sentence that says why none, or that several are meant.
     pub fn find(&self, name: &str) -> Result<&Kept, String> {
-        let mut ids: Vec<&BackupId> = self.backups.iter().map(|kept| &kept.manifest.id).collect();
-        ids.dedup();
-        let id = match name {
-            "latest" => ids.last().copied().ok_or("there is no backup")?,
-            name => {
-                let found: Vec<&&BackupId> = ids.iter().filter(|id| id.as_str().starts_with(name)).collect();
-                match found.as_slice() {
-                    [id] => **id,
-                    [] => return Err(format!("there is no backup {name:?}; `backup list` shows them")),
-                    several => return Err(format!("{} backups begin with {name:?}", several.len())),
-                }
+        let (cluster, id) = name.rsplit_once('/').map_or((None, name), |(cluster, id)| (Some(cluster), id));
+        let is_of = |kept: &&Kept| cluster.is_none_or(|cluster| kept.manifest.cluster.as_str() == cluster);
+        let is_meant = |kept: &&Kept| id == "latest" || kept.manifest.id.as_str().starts_with(id);
+        let found: Vec<&Kept> = self.backups.iter().filter(is_of).filter(is_meant).collect();
+        let distinct =
+            |of: &dyn Fn(&Kept) -> String| found.iter().map(|kept| of(kept)).collect::<BTreeSet<_>>();
+        if id == "latest" {
+            let clusters = distinct(&|kept| kept.manifest.cluster.to_string());
+            if clusters.len() > 1 {
+                let names: Vec<String> = clusters.iter().map(|name| format!("{name}/latest")).collect();
+                return Err(format!(
+                    "there are backups of several clusters; say which: {}",
+                    names.join(", ")
+                ));
             }
-        };
-        self.backups.iter().find(|kept| kept.manifest.id == *id).ok_or_else(|| "it is gone".to_owned())
+            let newest = found.last().map(|kept| kept.manifest.id.clone()).ok_or("there is no backup")?;
+            return found
+                .into_iter()
+                .find(|kept| kept.manifest.id == newest)
+                .ok_or_else(|| "it is gone".to_owned());
+        }
+        match distinct(&|kept| kept.manifest.id.to_string()).len() {
+            0 => Err(format!("there is no backup {name:?}; `backup list` shows them")),
+            1 => found.first().copied().ok_or_else(|| "it is gone".to_owned()),
+            several => Err(format!("{several} backups begin with {name:?}")),
+        }
     }
 }

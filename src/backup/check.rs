@@ -43,6 +43,21 @@ pub enum CheckError {
 /// Left free beside the scratch file.
 const SPARE_BYTES: u64 = 64 << 20;
 
+/// What was found out about a copy of a backup.
+pub struct Checked {
+    pub judgement: Judgement,
+    pub found: Option<Found>,
+    /// The database, as etcd sent it, in a file without a name; `None` where it cannot be read.
+    pub file: Option<File>,
+}
+
+impl Checked {
+    fn bad(why: String) -> Self {
+        let judgement = Judgement { state: VerdictState::Bad, level: None, why: vec![why] };
+        Self { judgement, found: None, file: None }
+    }
+}
+
 /// Verifies the copy of a backup at `destination`. Times are the caller's to fill in.
 ///
 /// # Errors
@@ -52,11 +67,10 @@ pub async fn check(
     manifest: &Manifest,
     bench: &Bench,
     progress: &Arc<Progress>,
-) -> Result<(Judgement, Option<Found>), CheckError> {
-    let bad = |level, why: String| Ok((Judgement { state: VerdictState::Bad, level, why: vec![why] }, None));
+) -> Result<Checked, CheckError> {
     let object = key::backup_object_named(&manifest.object.key);
     let Some(stream) = destination.store.stream(&object).await? else {
-        return bad(None, format!("its object {object} is not there"));
+        return Ok(Checked::bad(format!("its object {object} is not there")));
     };
     let encrypted = manifest.object.encryption.is_some();
     if let Some(encryption) = &manifest.object.encryption {
@@ -78,10 +92,11 @@ pub async fn check(
             return Err(CheckError::Store(error));
         }
         Ok(match unpacked {
-            Ok(()) => examined(&scratch, &manifest, &progress),
-            Err(error) => {
-                (Judgement { state: VerdictState::Bad, level: None, why: vec![chain(&error)] }, None)
+            Ok(()) => {
+                let (judgement, found) = examined(&scratch, &manifest, &progress);
+                Checked { judgement, found, file: Some(scratch) }
             }
+            Err(error) => Checked::bad(chain(&error)),
         })
     });
     let mut stream = stream;
@@ -117,7 +132,7 @@ async fn sealed(
     mut stream: futures::stream::BoxStream<'static, Result<Bytes, StoreError>>,
     manifest: &Manifest,
     keys: usize,
-) -> Result<(Judgement, Option<Found>), CheckError> {
+) -> Result<Checked, CheckError> {
     let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
     while let Some(piece) = stream.next().await {
         digest.update(&piece?);
@@ -133,10 +148,20 @@ async fn sealed(
         let why = "it is not what was stored: its SHA-256 is not that of the manifest".to_owned();
         Judgement { state: VerdictState::Bad, level: None, why: vec![why] }
     };
-    Ok((judgement, None))
+    Ok(Checked { judgement, found: None, file: None })
 }
 
 fn scratch(folder: &Path, bytes: u64) -> Result<File, CheckError> {
+    room(folder, bytes)?;
+    let failed = |source: io::Error| CheckError::Scratch { folder: folder.display().to_string(), source };
+    let path = folder.join(format!(".etcd-monitor-scratch-{}", ulid::Ulid::generate()));
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).map_err(failed)?;
+    std::fs::remove_file(&path).map_err(failed)?;
+    Ok(file)
+}
+
+/// Makes sure that `folder` is there and has room.
+pub(super) fn room(folder: &Path, bytes: u64) -> Result<(), CheckError> {
     let named = folder.display().to_string();
     let failed = |source: io::Error| CheckError::Scratch { folder: named.clone(), source };
     std::fs::create_dir_all(folder).map_err(failed)?;
@@ -145,10 +170,7 @@ fn scratch(folder: &Path, bytes: u64) -> Result<File, CheckError> {
     if free < wanted {
         return Err(CheckError::NoRoom { folder: named, free, wanted });
     }
-    let path = folder.join(format!(".etcd-monitor-scratch-{}", ulid::Ulid::generate()));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).map_err(failed)?;
-    std::fs::remove_file(&path).map_err(failed)?;
-    Ok(file)
+    Ok(())
 }
 
 fn unpack(

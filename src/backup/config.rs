@@ -29,6 +29,9 @@ pub struct BackupConfig {
     pub scratch: PathBuf,
     /// A backup that was verified is verified again after this long: bits rot.
     pub verify_again: ConfigDuration,
+    /// `etcdutl`, or `etcdctl` up to 3.5, which makes a data folder of a database; looked for on the PATH when absent.
+    pub etcdutl: Option<PathBuf>,
+    pub drill: DrillConfig,
     /// Which are kept; of each destination by itself.
     pub retention: RetentionConfig,
 }
@@ -44,8 +47,27 @@ impl Default for BackupConfig {
             compression_level: 3,
             scratch: PathBuf::from("/tmp"),
             verify_again: ConfigDuration(Duration::from_secs(30 * 86_400)),
+            etcdutl: None,
+            drill: DrillConfig::default(),
             retention: RetentionConfig::default(),
         }
+    }
+}
+
+/// Restores on trial: an etcd is started from the newest backup of each cluster, on loopback, and asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct DrillConfig {
+    /// Off where nothing may be started. Without an etcd here there is none, either.
+    pub enabled: bool,
+    pub every: ConfigDuration,
+    /// The etcd to start; looked for on the PATH when absent.
+    pub etcd: Option<PathBuf>,
+}
+
+impl Default for DrillConfig {
+    fn default() -> Self {
+        Self { enabled: true, every: ConfigDuration(Duration::from_secs(7 * 86_400)), etcd: None }
     }
 }
 

@@ -15,10 +15,12 @@ mod examine;
 mod kept;
 mod page;
 mod record;
+mod sample;
 mod tree;
 
 pub use examine::{Examined, HashAt, Progress, each_record, examine};
 pub use record::{Record, Revision};
+pub use sample::{Sample, sample};
 pub use tree::{Entry, Tree};
 
 use std::fs::File;

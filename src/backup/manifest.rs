@@ -27,6 +27,9 @@ pub struct Manifest {
     pub revision: i64,
     /// Up to where the source was compacted then; 0 = not known.
     pub compact_revision: i64,
+    /// The members of the cluster then, for whoever restores it.
+    #[serde(default)]
+    pub members: Vec<MemberAddress>,
     /// Keys alive at `revision`; `None` where the right to count them was missing.
     pub keys: Option<u64>,
     /// What members said of their data before the stream was opened: of the source first, then of one other. Empty where
@@ -77,6 +80,16 @@ pub struct Source {
     /// Of etcd, as in `3.5.30`.
     pub version: String,
     pub is_leader: bool,
+}
+
+/// Where a member listened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberAddress {
+    pub member_id: MemberId,
+    pub name: String,
+    pub peer_urls: Vec<String>,
+    pub client_urls: Vec<String>,
+    pub is_learner: bool,
 }
 
 /// HashKV of one member.

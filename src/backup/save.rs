@@ -124,6 +124,8 @@ async fn save_from(order: &Order<'_>, source: &Chosen, progress: &Progress) -> R
         return Err(SaveError::Checksum { instance: source.source.instance.to_string() });
     };
     uploads.finish().await;
+    let mut hashes = said.hashes;
+    hashes.extend(source.said_since(said.compact_revision).await);
     let manifest = Manifest {
         format: MANIFEST_FORMAT,
         id: order.id.clone(),
@@ -135,8 +137,9 @@ async fn save_from(order: &Order<'_>, source: &Chosen, progress: &Progress) -> R
         source: source.source.clone(),
         revision: said.revision,
         compact_revision: said.compact_revision,
+        members: source.members.clone(),
         keys: said.keys,
-        hashes: said.hashes,
+        hashes,
         bytes: sums.plain_bytes,
         sha256: sums.plain_sha256,
         trailer,

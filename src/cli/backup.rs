@@ -1,8 +1,10 @@
 //! `backup`: made now, listed, verified.
 
+mod drill;
 mod list;
 mod now;
 mod prune;
+mod restore;
 mod show;
 mod verify;
 
@@ -27,6 +29,12 @@ pub enum BackupCommand {
     /// Say all that is known of one backup, of each copy
     #[command(after_help = help::BACKUP)]
     Show(show::Show),
+    /// Make a data folder of a backup, or say step by step how a cluster is restored
+    #[command(after_help = help::RESTORE)]
+    Restore(restore::Restore),
+    /// Restore a backup on trial: start an etcd from it on loopback, and compare
+    #[command(after_help = help::BACKUP)]
+    Drill(drill::DrillCommand),
     /// Delete what no rule of retention keeps, or take that back
     #[command(after_help = help::BACKUP)]
     Prune(prune::Prune),
@@ -39,6 +47,8 @@ impl BackupCommand {
             Self::List(list) => list.execute(global).await,
             Self::Verify(verify) => verify.execute(global).await,
             Self::Show(show) => show.execute(global).await,
+            Self::Restore(restore) => restore.execute(global).await,
+            Self::Drill(drill) => drill.execute(global).await,
             Self::Prune(prune) => prune.execute(global).await,
         }
     }

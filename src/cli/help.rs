@@ -39,6 +39,24 @@ A backup is verified when its HashKV, computed from the file, is what a member s
 Exit codes: 0 done or verified, 1 failed or bad, 2 wrong usage or configuration, 3 done at some destinations or not
 verified, 70 a bug.";
 
+pub const RESTORE: &str = "\
+Examples:
+  How the whole cluster is restored, member by member; nothing is touched:
+    etcd-monitor backup restore latest --plan --data-dir /var/lib/etcd
+  A cluster of one member, to look at:
+    etcd-monitor backup restore latest --data-dir /tmp/look
+  One member of three:
+    etcd-monitor backup restore 20261123T180000-7QK3ZD --data-dir /var/lib/etcd.restored --name a \\
+      --initial-cluster a=https://10.0.0.1:2380,b=https://10.0.0.2:2380,c=https://10.0.0.3:2380 \\
+      --initial-advertise-peer-urls https://10.0.0.1:2380
+  Any file that etcdctl saved:
+    etcd-monitor backup restore /var/backups/etcd.db --data-dir /var/lib/etcd.restored
+
+The database is fetched, decrypted and verified before anything is written; a bad one is refused. etcdutl (or etcdctl up to
+3.5) makes the folder: it is to be on the PATH, or named by backup.etcdutl.
+
+Exit codes: 0 done, 1 failed, or the backup is bad, 2 wrong usage or configuration, a folder that is not empty, 70 a bug.";
+
 pub const RUN: &str = "\
 Examples:
   Watch a cluster, and read the report at http://127.0.0.1:8600:

@@ -85,6 +85,8 @@ pub enum EventKind {
     BackupBad,
     /// Backups went that no rule kept, or somebody wanted gone.
     BackupsDeleted,
+    /// An etcd was started from a backup, on trial.
+    RestoreDrill,
     /// The fleet has a new cluster, by discovery or configuration.
     ClusterAdded,
     ClusterRemoved,
@@ -103,7 +105,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::LeaderChanged,
         Self::ElectionsHeld,
         Self::LeaderLost,
@@ -129,6 +131,7 @@ impl EventKind {
         Self::BackupVerified,
         Self::BackupBad,
         Self::BackupsDeleted,
+        Self::RestoreDrill,
         Self::ClusterAdded,
         Self::ClusterRemoved,
         Self::MonitorConfigChanged,
@@ -170,6 +173,7 @@ impl EventKind {
             Self::BackupVerified => "backup-verified",
             Self::BackupBad => "backup-bad",
             Self::BackupsDeleted => "backups-deleted",
+            Self::RestoreDrill => "restore-drill",
             Self::ClusterAdded => "cluster-added",
             Self::ClusterRemoved => "cluster-removed",
             Self::MonitorConfigChanged => "monitor-config-changed",

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::text::count;
 use crate::model::catalogue::{Layer, Metric, Unit, Worse, catalogue};
 use crate::model::{Instance, ReadingRow, Series, Structure};
 
@@ -135,7 +134,8 @@ fn answering(rows: &[ReadingRow], name: &dyn Fn(&str) -> String) -> Vec<Fact> {
     let mut facts = match all - up {
         0 => Vec::new(),
         _ if up == 0 => vec![(Condition::Critical, "no member answers".to_owned())],
-        silent => vec![(Condition::Warning, format!("{} of {all} do not answer", count(silent, "member")))],
+        1 => vec![(Condition::Warning, format!("1 of {all} members does not answer"))],
+        silent => vec![(Condition::Warning, format!("{silent} of {all} members do not answer"))],
     };
     for row in rows {
         let member = name(row.instance.as_str());

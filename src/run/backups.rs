@@ -1,21 +1,27 @@
 //! Backups as jobs and commands make them: destinations opened, keys resolved, what happened written down.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use crate::backup::check::{Bench, CheckError, check, note};
+use crate::backup::check::{Bench, CheckError, Checked, check, note};
 use crate::backup::database;
+use crate::backup::drill::{DrillError, Setup, drill as try_restore};
 use crate::backup::object::identities;
 use crate::backup::prune::{Plan, Pruned, plans, prune as prune_one};
 use crate::backup::save::{Order, Progress, SaveError, Saved, save};
+use crate::backup::tools::{self, ToolError};
 use crate::backup::{
-    BackupId, Destination, Kept, Listing, Manifest, Origin, Verdict, VerdictState, open_destinations,
+    BackupConfig, BackupId, Destination, Drill, Kept, Level, Listing, Manifest, Origin, Verdict,
+    VerdictState, open_destinations,
 };
 use crate::config::{ClusterSetup, Config, Environment, resolve};
+use crate::etcd::Login;
 use crate::model::unit::{human_bytes, human_seconds};
 use crate::model::{ClusterName, Event, EventKind, Labels, METRIC_NAME, Severity, chain};
 use crate::store::{Store, Writer};
@@ -110,8 +116,70 @@ pub async fn verify(
     let destination = backups.destinations.iter().find(|there| there.name == kept.destination);
     let Some(destination) = destination else { return Err(CheckError::Bug) };
     let started_ms = clock.now_ms();
-    let (judgement, found) = check(destination, &kept.manifest, &backups.bench, progress).await?;
+    let checked = check(destination, &kept.manifest, &backups.bench, progress).await?;
+    let Checked { judgement, found, .. } = checked;
+    // What a trial has shown stays shown, as long as the object is the same.
+    let drill = kept.verdict.as_ref().and_then(|before| before.drill.clone());
+    let drill = drill.filter(|_| judgement.state == VerdictState::Verified);
+    let level = if drill.is_some() { Some(Level::L3) } else { judgement.level };
     let verdict = Verdict {
+        backup: kept.manifest.id.clone(),
+        state: judgement.state,
+        level,
+        why: judgement.why,
+        started_ms,
+        finished_ms: clock.now_ms(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        found,
+        drill,
+    };
+    note(destination, &kept.manifest, &verdict, writer).await?;
+    Ok(verdict)
+}
+
+/// Why no restore was tried, or how it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    #[error("it cannot be restored: {0}")]
+    Unreadable(String),
+    #[error(transparent)]
+    Drill(#[from] DrillError),
+}
+
+/// With what a restore is tried.
+pub struct Trial<'a> {
+    pub config: &'a BackupConfig,
+    /// Where programs are looked for.
+    pub path: Option<&'a OsStr>,
+    /// Of the cluster, where authentication is on.
+    pub login: Option<&'a Login>,
+}
+
+/// Restores one copy of a backup on trial, writes the verdict beside it, and says what it found.
+///
+/// # Errors
+/// [`TrialError`]: nothing was found out about the backup then.
+pub async fn drill(
+    backups: &Backups,
+    kept: &Kept,
+    trial: &Trial<'_>,
+    writer: &Writer,
+    clock: &Clock,
+    progress: &Arc<database::Progress>,
+) -> Result<Verdict, TrialError> {
+    let destination = backups.destinations.iter().find(|there| there.name == kept.destination);
+    let Some(destination) = destination else { return Err(CheckError::Bug.into()) };
+    let version = &kept.manifest.source.version;
+    let etcd = tools::server(trial.config.drill.etcd.as_deref(), trial.path, version).await?;
+    let etcdutl = tools::restorer(trial.config.etcdutl.as_deref(), trial.path, version).await?;
+    let (started_ms, began) = (clock.now_ms(), Instant::now());
+    let Checked { judgement, found, file } =
+        check(destination, &kept.manifest, &backups.bench, progress).await?;
+    let mut verdict = Verdict {
         backup: kept.manifest.id.clone(),
         state: judgement.state,
         level: judgement.level,
@@ -122,8 +190,61 @@ pub async fn verify(
         found,
         drill: None,
     };
-    note(destination, &kept.manifest, &verdict, writer).await?;
+    if verdict.state != VerdictState::Bad {
+        let (Some(found), Some(database)) = (&verdict.found, &file) else {
+            return Err(TrialError::Unreadable(verdict.why.join("; ")));
+        };
+        let scratch = &backups.bench.scratch;
+        let (etcd, etcdutl, path, login) = (&etcd, &etcdutl, trial.path, trial.login);
+        let setup = Setup { etcd, etcdutl, scratch, login, database, found, path, began };
+        match try_restore(&setup).await {
+            Ok(drill) => {
+                verdict.drill = Some(drill);
+                if verdict.state == VerdictState::Verified {
+                    verdict.level = Some(Level::L3);
+                }
+            }
+            Err(error @ DrillError::Differs(_)) => {
+                verdict.state = VerdictState::Bad;
+                verdict.why.push(error.to_string());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    verdict.finished_ms = clock.now_ms();
+    note(destination, &kept.manifest, &verdict, writer).await.map_err(CheckError::from)?;
     Ok(verdict)
+}
+
+/// The event of a restore on trial.
+pub fn drill_told(kept: &Kept, outcome: &Result<Verdict, TrialError>, now_ms: i64) -> Event {
+    let Manifest { id, cluster, .. } = &kept.manifest;
+    let (severity, text, details) = match outcome {
+        Ok(verdict) => match &verdict.drill {
+            Some(drill) => {
+                let took = human_seconds(drill.recovery_ms as f64 / 1e3);
+                let Drill { etcd_version, sampled_keys, .. } = drill;
+                let text = format!(
+                    "backup {id} was restored on trial in {took}: etcd {etcd_version} runs from it, {sampled_keys} keys compared"
+                );
+                (Severity::Info, text, json!(verdict))
+            }
+            None => {
+                let text = format!("backup {id} cannot be restored: {}", verdict.why.join("; "));
+                (Severity::Critical, text, json!(verdict))
+            }
+        },
+        Err(error) => {
+            let why = chain(error);
+            (
+                Severity::Warning,
+                format!("the restore of backup {id} on trial broke off: {why}"),
+                json!({ "why": why }),
+            )
+        }
+    };
+    let occurrence = format!("drill {id} {now_ms}");
+    event(cluster, EventKind::RestoreDrill, severity, &occurrence, now_ms, text, details)
 }
 
 /// The event of a verdict that says something new.
@@ -234,6 +355,15 @@ pub fn series(
         }
         let is_bad =
             |kept: &Kept| kept.verdict.as_ref().is_some_and(|verdict| verdict.state == VerdictState::Bad);
+        let drilled = of_it().filter_map(|kept| kept.verdict.as_ref().filter(|it| it.drill.is_some()));
+        if let Some(drilled) = drilled.max_by_key(|verdict| verdict.finished_ms) {
+            add(
+                "etcd_monitor_restore_drill_last_success_timestamp_seconds",
+                drilled.finished_ms as f64 / 1e3,
+            );
+            let recovery_ms = drilled.drill.as_ref().map_or(0, |drill| drill.recovery_ms);
+            add("etcd_monitor_restore_drill_recovery_seconds", recovery_ms as f64 / 1e3);
+        }
         add("etcd_monitor_backups_bad", of_it().filter(|kept| is_bad(kept)).count() as f64);
     }
     series

@@ -199,8 +199,7 @@ async fn what_failed_and_killed_ones_left_is_collected_when_it_is_old() {
     let half = keeper.made(&cluster, 1, None).await;
     std::fs::remove_file(keeper.path(&format!("backups/it/manifests/{}.json", half.id))).expect("gone");
     std::fs::create_dir_all(keeper.path("backups/it/tombstones")).expect("made");
-    std::fs::write(keeper.path(&format!("backups/it/tombstones/{}.json", half.id)), "{}")
-        .expect("written");
+    std::fs::write(keeper.path(&format!("backups/it/tombstones/{}.json", half.id)), "{}").expect("written");
     let pruned = keeper.run("1d", &["prune"]);
     assert_eq!(pruned.status.code(), Some(0), "{}", stderr(&pruned));
     assert!(!orphan.exists() && !unfinished.exists(), "{}", stdout(&pruned));

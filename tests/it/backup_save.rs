@@ -35,9 +35,10 @@ async fn saved(cluster: &EtcdCluster, config: &BackupConfig, destinations: &[Des
 async fn checked(destination: &Destination, saved: &Saved, keys: &[age::x25519::Identity]) -> Verdict {
     let scratch = tempfile::tempdir().expect("a folder");
     let bench = check::Bench { identities: keys.to_vec(), scratch: scratch.path().to_owned() };
-    let (judgement, found) = check::check(destination, &saved.manifest, &bench, &std::sync::Arc::default())
-        .await
-        .expect("an answer");
+    let check::Checked { judgement, found, .. } =
+        check::check(destination, &saved.manifest, &bench, &std::sync::Arc::default())
+            .await
+            .expect("an answer");
     assert_eq!(std::fs::read_dir(scratch.path()).expect("read").count(), 0, "nothing stays");
     Verdict {
         backup: saved.manifest.id.clone(),

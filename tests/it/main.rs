@@ -14,6 +14,7 @@ mod ack_link;
 mod alert_test;
 mod backup_database;
 mod backup_keep;
+mod backup_restore;
 mod backup_save;
 mod bad_input;
 mod cadence;

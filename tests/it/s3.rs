@@ -127,6 +127,11 @@ impl S3Server {
         )
     }
 
+    /// `[[backup.destination]]` as configuration writes it.
+    pub fn destination(&self, name: &str, bucket_and_prefix: &str) -> String {
+        self.toml(bucket_and_prefix).replace("[store]", &format!("[[backup.destination]]\nname = '{name}'"))
+    }
+
     /// A store under a prefix of its own.
     pub async fn store(&self, prefix: &str) -> Store {
         let config = StoreConfig {

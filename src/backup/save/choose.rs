@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 
 use super::{Order, SaveError};
-use crate::backup::{RecordedHash, Source};
+use crate::backup::{MemberAddress, RecordedHash, Source};
+use crate::etcd::wire::ListedMember;
 use crate::etcd::{EtcdError, Member, members};
 use crate::model::{ClusterId, MemberId, chain};
 
@@ -20,6 +21,7 @@ pub(super) struct Chosen {
     pub(super) member: Member,
     pub(super) source: Source,
     pub(super) cluster_id: ClusterId,
+    pub(super) members: Vec<MemberAddress>,
     /// Another member to ask for its hash.
     other: Option<(Member, MemberId)>,
 }
@@ -37,6 +39,7 @@ struct Candidate {
     member: Member,
     source: Source,
     cluster_id: ClusterId,
+    members: Vec<MemberAddress>,
     in_zone: bool,
     took: Duration,
 }
@@ -70,7 +73,8 @@ pub(super) async fn choose(order: &Order<'_>) -> Result<Vec<Chosen>, SaveError> 
         candidates.iter().map(|candidate| (candidate.member.clone(), candidate.source.member_id)).collect();
     let chosen = candidates.into_iter().map(|candidate| {
         let other = others.iter().find(|(_, id)| *id != candidate.source.member_id).cloned();
-        Chosen { member: candidate.member, source: candidate.source, cluster_id: candidate.cluster_id, other }
+        let Candidate { member, source, cluster_id, members, .. } = candidate;
+        Chosen { member, source, cluster_id, members, other }
     });
     Ok(chosen.collect())
 }
@@ -96,10 +100,21 @@ async fn candidate(order: &Order<'_>, member: Member) -> Result<Option<Candidate
             is_leader: status.leader == header.member_id,
         },
         cluster_id: ClusterId(header.cluster_id),
+        members: listed.members.iter().map(address).collect(),
         in_zone: zone.is_some() && zone == order.config.zone.as_ref(),
         took,
         member,
     }))
+}
+
+fn address(listed: &ListedMember) -> MemberAddress {
+    MemberAddress {
+        member_id: MemberId(listed.id),
+        name: listed.name.clone(),
+        peer_urls: listed.peer_urls.clone(),
+        client_urls: listed.client_urls.clone(),
+        is_learner: listed.is_learner,
+    }
 }
 
 impl Chosen {
@@ -122,6 +137,23 @@ impl Chosen {
         let keys = self.member.count_keys(revision, HASH_DEADLINE).await.ok();
         let compact_revision = hashes.first().map_or(0, |hash| hash.compact_revision.max(0));
         Ok(Said { revision, compact_revision, keys, hashes })
+    }
+
+    /// What the source says after its stream, where it was compacted meanwhile: what it said before is of a history that
+    /// the copy may not have any more. Of the oldest revision that can be asked for, as the copy has only what was there
+    /// when the stream began; 3.4 does not tell of the compacted revision itself.
+    pub(super) async fn said_since(&self, compact_revision: i64) -> Option<RecordedHash> {
+        let now = self.member.hash_kv(0, HASH_DEADLINE).await.ok()?;
+        if now.compact_revision <= compact_revision {
+            return None;
+        }
+        for revision in [now.compact_revision, now.compact_revision + 1] {
+            let said = hash_at(&self.member, self.source.member_id, revision).await.ok();
+            if said.as_ref().is_some_and(|said| said.compact_revision == now.compact_revision) {
+                return said;
+            }
+        }
+        None
     }
 }
 
