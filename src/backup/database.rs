@@ -10,14 +10,20 @@
 //! `schema/meta.go` for what it means.
 
 mod bits;
+mod contents;
 mod crc;
+mod diff;
 mod examine;
 mod kept;
+mod live;
 mod page;
+mod partition;
 mod record;
 mod sample;
 mod tree;
 
+pub use contents::{Biggest, Contents, Group, contents};
+pub use diff::{Change, Difference, GroupDifference, diff};
 pub use examine::{Examined, HashAt, Progress, each_record, examine};
 pub use record::{Record, Revision};
 pub use sample::{Sample, sample};

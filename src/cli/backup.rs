@@ -1,6 +1,7 @@
 //! `backup`: made now, listed, verified.
 
 mod drill;
+mod inspect;
 mod list;
 mod now;
 mod prune;
@@ -35,6 +36,12 @@ pub enum BackupCommand {
     /// Restore a backup on trial: start an etcd from it on loopback, and compare
     #[command(after_help = help::BACKUP)]
     Drill(drill::DrillCommand),
+    /// Say what is in a backup: keys and sizes by prefix and Kubernetes resource, the biggest values, leases
+    #[command(after_help = help::BACKUP_INSPECT)]
+    Inspect(inspect::Inspect),
+    /// Say what is different between two backups
+    #[command(after_help = help::BACKUP_INSPECT)]
+    Diff(inspect::Diff),
     /// Delete what no rule of retention keeps, or take that back
     #[command(after_help = help::BACKUP)]
     Prune(prune::Prune),
@@ -49,6 +56,8 @@ impl BackupCommand {
             Self::Show(show) => show.execute(global).await,
             Self::Restore(restore) => restore.execute(global).await,
             Self::Drill(drill) => drill.execute(global).await,
+            Self::Inspect(inspect) => inspect.execute(global).await,
+            Self::Diff(diff) => diff.execute(global).await,
             Self::Prune(prune) => prune.execute(global).await,
         }
     }

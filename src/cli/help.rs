@@ -39,6 +39,19 @@ A backup is verified when its HashKV, computed from the file, is what a member s
 Exit codes: 0 done or verified, 1 failed or bad, 2 wrong usage or configuration, 3 done at some destinations or not
 verified, 70 a bug.";
 
+pub const BACKUP_INSPECT: &str = "\
+Examples:
+  What fills the database, and what is written most:
+    etcd-monitor backup inspect latest
+  The pods of one namespace, in a file that etcdctl saved:
+    etcd-monitor backup inspect /var/backups/etcd.db --prefix /registry/pods/default/ --top 50
+  What became of the secrets between two backups:
+    etcd-monitor backup diff 20261122T180000 20261123T180000 --prefix /registry/secrets/
+
+etcd is not asked. Changes are those since the compaction. Memory stays below 128 MiB at any size.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 70 a bug.";
+
 pub const RESTORE: &str = "\
 Examples:
   How the whole cluster is restored, member by member; nothing is touched:

@@ -4,9 +4,9 @@
 //! are more of them than fit, they are taken in partitions of that hash, each with a pass of its own.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 
 use super::bits::Bits;
+use super::partition::Partition;
 use super::record::Record;
 
 /// With the room that a hash table has to spare: about 60 MiB while it grows the last time.
@@ -26,10 +26,8 @@ pub(super) struct Kept {
     at: i64,
     compact_revision: i64,
     keys_max: usize,
-    hashers: [RandomState; 2],
-    /// This pass takes the keys whose hash begins with these bits, so many.
-    split: u32,
-    partition: u64,
+    /// What this pass takes.
+    partition: Partition,
     keys: HashMap<[u64; 2], Newest>,
     /// How many compacted records this pass has met.
     compacted: u32,
@@ -65,9 +63,7 @@ impl Kept {
             at,
             compact_revision,
             keys_max,
-            hashers: [RandomState::new(), RandomState::new()],
-            split: 0,
-            partition: 0,
+            partition: Partition::all(),
             keys: HashMap::new(),
             compacted: 0,
             kept: Bits::default(),
@@ -80,8 +76,8 @@ impl Kept {
     pub(super) fn push(&mut self, record: &Record<'_>) {
         let is_compacted = record.revision.main <= self.compact_revision;
         self.compacted = self.compacted.saturating_add(u32::from(is_compacted));
-        let hash = self.hashers.each_ref().map(|hasher| hasher.hash_one(record.key));
-        if !self.is_of_this_pass(hash) {
+        let hash = self.partition.hash(record.key);
+        if !self.partition.has(hash) {
             return;
         }
         let newest = self.keys.entry(hash).or_default();
@@ -91,15 +87,10 @@ impl Kept {
             newest.kept = if is_compacted && !record.is_tombstone { self.compacted } else { 0 };
         }
         while self.keys.len() > self.keys_max {
-            // Its first half now; the other one is the next pass'.
-            (self.split, self.partition) = (self.split + 1, self.partition * 2);
-            let (split, partition) = (self.split, self.partition);
-            self.keys.retain(|hash, _| is_of(*hash, split, partition));
+            self.partition.halve();
+            let partition = &self.partition;
+            self.keys.retain(|hash, _| partition.has(*hash));
         }
-    }
-
-    fn is_of_this_pass(&self, hash: [u64; 2]) -> bool {
-        is_of(hash, self.split, self.partition)
     }
 
     /// Ends a pass over all records. Whether another is needed.
@@ -113,35 +104,12 @@ impl Kept {
         }
         self.keys.clear();
         self.compacted = 0;
-        match next_partition(self.partition, self.split) {
-            Some((partition, split)) => {
-                (self.partition, self.split) = (partition, split);
-                true
-            }
-            None => false,
-        }
+        self.partition.advance()
     }
 
     pub(super) fn finish(self) -> KeptRecords {
         KeptRecords { kept: self.kept, alive_then: self.alive_then, alive: self.alive }
     }
-}
-
-/// Partitions are prefixes of the hash: the first `split` bits are `partition`.
-fn is_of(hash: [u64; 2], split: u32, partition: u64) -> bool {
-    split == 0 || hash[0] >> (64 - split) == partition
-}
-
-/// The prefix after `partition`, as short as it can be.
-fn next_partition(partition: u64, split: u32) -> Option<(u64, u32)> {
-    let (mut next, mut bits) = (partition + 1, split);
-    if bits == 0 || next >> bits != 0 {
-        return None;
-    }
-    while next.is_multiple_of(2) && bits > 0 {
-        (next, bits) = (next / 2, bits - 1);
-    }
-    Some((next, bits))
 }
 
 #[cfg(test)]
