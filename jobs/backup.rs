@@ -9,7 +9,7 @@ use crate::backup::save::Progress;
 use crate::backup::{Origin, catalog};
 use crate::config::ClusterSetup;
 use crate::model::{ClusterName, Labels, METRIC_NAME, chain};
-use crate::run::backups::{self, Backups};
+use crate::run::backups::{self, Backups, Rhythm, Subject};
 use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When};
 use crate::store::{events, samples};
 
@@ -40,8 +40,15 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
     if wanted.is_empty() {
         return Ok(Summary::new("backups are enabled for no cluster"));
     }
-    let backups = backups::open(&config, context.store(), context.environment()).await?;
     let names: Vec<ClusterName> = wanted.iter().map(|cluster| cluster.config.name.clone()).collect();
+    // The run has begun: from now on the next one is due, however long this one takes.
+    let rhythm = Rhythm {
+        interval_seconds: context.interval_seconds("backup", SCHEDULE),
+        next_due_ms: context.next_due_ms("backup", SCHEDULE, context.now_ms()),
+    };
+    let due: Vec<_> = names.iter().flat_map(|name| backups::due(name, rhythm)).collect();
+    samples::write_recorded(context.store(), &context.services.writer, context.now_ms(), &due).await?;
+    let backups = backups::open(&config, context.store(), context.environment()).await?;
     let made = wanted.into_iter().map(|cluster| {
         let name = cluster.config.name.clone();
         // A task each: a bug that one cluster brings to light costs another nothing.
@@ -72,7 +79,11 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         deleted += pruned.deleted.len();
         errors.extend(pruned.problems);
     }
-    series.extend(backups::series(&listing, &names, context.interval_seconds("backup", SCHEDULE)));
+    let others = backups::others(&config, context.store(), context.environment()).await;
+    errors.extend(others.problems.iter().cloned());
+    let subjects: Vec<Subject> =
+        names.iter().map(|name| Subject { name: name.clone(), is_backed_up: true }).collect();
+    series.extend(backups::series(&listing, &others.files(), &subjects, rhythm));
     samples::write_recorded(context.store(), &context.services.writer, context.now_ms(), &series).await?;
     Ok(Summary::new(format!("{done} of {} cluster(s) backed up, {deleted} backup(s) deleted", names.len()))
         .with_errors(errors))

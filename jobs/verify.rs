@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use crate::backup::check::is_due;
 use crate::backup::tools::ToolError;
-use crate::backup::{Kept, Listing, VerdictState, catalog};
-use crate::config::Config;
-use crate::model::{ClusterName, chain};
-use crate::run::backups::{Trial, TrialError};
+use crate::backup::{VerdictState, catalog};
+use crate::model::chain;
+use crate::run::backups::{Subject, Trial, TrialError};
 use crate::run::{CatchUp, Context, Host, JobSpec, Summary, When, backups};
 use crate::store::{events, samples};
+
+use super::backup::SCHEDULE;
 
 /// The `verify` job.
 pub const JOB: JobSpec = JobSpec {
@@ -40,7 +41,8 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         if context.stop.is_cancelled() {
             break;
         }
-        match backups::verify(&backups, kept, &writer, &clock, &Arc::default()).await {
+        let cluster = config.clusters.iter().find(|cluster| cluster.config.name == kept.manifest.cluster);
+        match backups::verify(&backups, kept, cluster, &writer, &clock, &Arc::default()).await {
             Ok(verdict) => {
                 looked += 1;
                 bad += usize::from(verdict.state == VerdictState::Bad);
@@ -53,7 +55,7 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         }
     }
     let mut drilled = 0;
-    for at in drills_due(&config, &listing, clock.now_ms()) {
+    for at in backups::drills_due(&config, &listing, clock.now_ms()) {
         let Some(kept) = listing.backups.get_mut(at).filter(|_| !context.stop.is_cancelled()) else {
             continue;
         };
@@ -80,35 +82,18 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         events::write(context.store(), &writer, clock.now_ms(), &told).await?;
         context.services.changed.notify_one();
     }
-    let names: Vec<ClusterName> = config.clusters.iter().map(|cluster| cluster.config.name.clone()).collect();
-    let series =
-        backups::series(&listing, &names, context.interval_seconds("backup", super::backup::SCHEDULE));
+    let others = backups::look_at_others(&context, &backups, &mut errors).await?;
+    let subjects = config.clusters.iter().map(|cluster| Subject {
+        name: cluster.config.name.clone(),
+        is_backed_up: cluster.is_backed_up(&config.backup),
+    });
+    let subjects: Vec<Subject> = subjects.collect();
+    let rhythm = backups::rhythm(&context, &listing, SCHEDULE).await?;
+    let series = backups::series(&listing, &others.files(), &subjects, rhythm);
     samples::write_recorded(context.store(), &writer, context.now_ms(), &series).await?;
     let said = format!(
         "{looked} of {} backup(s) verified, {bad} bad, {drilled} restored on trial",
         listing.backups.len()
     );
     Ok(Summary::new(said).with_errors(errors))
-}
-
-/// Of each cluster whose last restore on trial is long ago: where its newest verified backup is in the listing.
-fn drills_due(config: &Config, listing: &Listing, now_ms: i64) -> Vec<usize> {
-    let drill = &config.backup.drill;
-    let every_ms = i64::try_from(drill.every.0.as_millis()).unwrap_or(i64::MAX);
-    let is_fresh = |kept: &Kept| {
-        let verdict = kept.verdict.as_ref().filter(|verdict| verdict.drill.is_some());
-        verdict.is_some_and(|verdict| now_ms.saturating_sub(verdict.finished_ms) < every_ms)
-    };
-    let of_one = |cluster: &ClusterName| {
-        let of_it =
-            || listing.backups.iter().enumerate().filter(|(_, kept)| kept.manifest.cluster == *cluster);
-        let is_verified =
-            |kept: &Kept| kept.verdict.as_ref().is_some_and(|it| it.state == VerdictState::Verified);
-        if of_it().any(|(_, kept)| is_fresh(kept)) {
-            return None;
-        }
-        of_it().filter(|(_, kept)| is_verified(kept) && !kept.is_condemned()).map(|(at, _)| at).next_back()
-    };
-    let clusters = config.clusters.iter().filter(|_| drill.enabled);
-    clusters.filter_map(|cluster| of_one(&cluster.config.name)).collect()
 }

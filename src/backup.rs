@@ -13,8 +13,10 @@ mod config;
 pub mod database;
 mod destination;
 pub mod drill;
+pub mod external;
 mod id;
 mod judge;
+mod live;
 mod manifest;
 pub mod object;
 pub mod prune;
@@ -28,8 +30,10 @@ mod verdict;
 pub use catalog::{Kept, Listing};
 pub use config::{BackupConfig, DestinationConfig, DrillConfig, EncryptionConfig};
 pub use destination::{Destination, OWN_STORE, open as open_destinations};
+pub use external::{ExternalConfig, Foreign, ForeignVerdict};
 pub use id::BackupId;
 pub use judge::{Judgement, judge, revisions_to_hash};
+pub use live::said_now;
 pub use manifest::{
     Encryption, Hex, Kind, MANIFEST_FORMAT, Manifest, MemberAddress, Origin, RecordedHash, Source,
     StoredObject,

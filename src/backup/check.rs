@@ -41,7 +41,7 @@ pub enum CheckError {
 }
 
 /// Left free beside the scratch file.
-const SPARE_BYTES: u64 = 64 << 20;
+pub const SPARE_BYTES: u64 = 64 << 20;
 
 /// What was found out about a copy of a backup.
 pub struct Checked {
@@ -151,7 +151,11 @@ async fn sealed(
     Ok(Checked { judgement, found: None, file: None })
 }
 
-fn scratch(folder: &Path, bytes: u64) -> Result<File, CheckError> {
+/// A file without a name in `folder`, which has room for `bytes`.
+///
+/// # Errors
+/// [`CheckError::Scratch`], [`CheckError::NoRoom`].
+pub fn scratch(folder: &Path, bytes: u64) -> Result<File, CheckError> {
     room(folder, bytes)?;
     let failed = |source: io::Error| CheckError::Scratch { folder: folder.display().to_string(), source };
     let path = folder.join(format!(".etcd-monitor-scratch-{}", ulid::Ulid::generate()));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::RetentionConfig;
+use super::{ExternalConfig, RetentionConfig};
 use crate::model::SecretRef;
 use crate::model::unit::{ByteSize, ConfigDuration};
 use crate::store::S3Config;
@@ -18,6 +18,8 @@ pub struct BackupConfig {
     pub enabled: bool,
     /// Every backup goes to all of them, at once. Without any it goes into the store.
     pub destination: Vec<DestinationConfig>,
+    /// Backups that others make: listed, aged, verified and alerted on like ours.
+    pub external: Vec<ExternalConfig>,
     pub encryption: EncryptionConfig,
     /// Where this monitor runs: a member of the same zone (`[cluster.backup] zones`) is copied before others.
     pub zone: Option<String>,
@@ -41,6 +43,7 @@ impl Default for BackupConfig {
         Self {
             enabled: false,
             destination: Vec::new(),
+            external: Vec::new(),
             encryption: EncryptionConfig::default(),
             zone: None,
             bandwidth: None,

@@ -1,9 +1,15 @@
 //! Backups as jobs and commands make them: destinations opened, keys resolved, what happened written down.
 
+mod others;
+mod series;
+mod trial;
+
+pub use others::{Others, look_at_others, others};
+pub use series::{Rhythm, Subject, due, rhythm, series};
+pub use trial::{Trial, TrialError, drill, drill_told, drills_due};
+
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
@@ -11,19 +17,16 @@ use serde_json::json;
 
 use crate::backup::check::{Bench, CheckError, Checked, check, note};
 use crate::backup::database;
-use crate::backup::drill::{DrillError, Setup, drill as try_restore};
 use crate::backup::object::identities;
 use crate::backup::prune::{Plan, Pruned, plans, prune as prune_one};
 use crate::backup::save::{Order, Progress, SaveError, Saved, save};
-use crate::backup::tools::{self, ToolError};
 use crate::backup::{
-    BackupConfig, BackupId, Destination, Drill, Kept, Level, Listing, Manifest, Origin, Verdict,
-    VerdictState, open_destinations,
+    BackupId, Destination, Foreign, ForeignVerdict, Found, Kept, Level, Listing, Manifest, Origin,
+    RecordedHash, Verdict, VerdictState, open_destinations, said_now,
 };
 use crate::config::{ClusterSetup, Config, Environment, resolve};
-use crate::etcd::Login;
 use crate::model::unit::{human_bytes, human_seconds};
-use crate::model::{ClusterName, Event, EventKind, Labels, METRIC_NAME, Severity, chain};
+use crate::model::{ClusterName, Event, EventKind, Severity, chain};
 use crate::store::{Store, Writer};
 
 use super::clock::Clock;
@@ -102,13 +105,15 @@ pub fn told(cluster: &ClusterName, outcome: &Result<Saved, SaveError>, now_ms: i
     event(cluster, kind, severity, &occurrence, now_ms, text, details)
 }
 
-/// Verifies one copy of a backup, writes the verdict beside it, and says what it found.
+/// Verifies one copy of a backup, writes the verdict beside it, and says what it found. Where what members said when it was
+/// made cannot be compared, the members of `cluster` are asked again.
 ///
 /// # Errors
 /// When it cannot be found out.
 pub async fn verify(
     backups: &Backups,
     kept: &Kept,
+    cluster: Option<&ClusterSetup>,
     writer: &Writer,
     clock: &Clock,
     progress: &Arc<database::Progress>,
@@ -117,7 +122,21 @@ pub async fn verify(
     let Some(destination) = destination else { return Err(CheckError::Bug) };
     let started_ms = clock.now_ms();
     let checked = check(destination, &kept.manifest, &backups.bench, progress).await?;
-    let Checked { judgement, found, .. } = checked;
+    let Checked { mut judgement, found, .. } = checked;
+    if judgement.state == VerdictState::Unverified
+        && judgement.level >= Some(Level::L1)
+        && let (Some(found), Some(cluster)) = (&found, cluster)
+    {
+        let said = said_of(found, cluster).await;
+        if let Some(said) = said {
+            judgement.state = VerdictState::Verified;
+            judgement.level = Some(Level::L2);
+            judgement.why = vec![format!(
+                "what members said before it cannot be compared; {} said the same when it was verified",
+                said.instance
+            )];
+        }
+    }
     // What a trial has shown stays shown, as long as the object is the same.
     let drill = kept.verdict.as_ref().and_then(|before| before.drill.clone());
     let drill = drill.filter(|_| judgement.state == VerdictState::Verified);
@@ -137,114 +156,31 @@ pub async fn verify(
     Ok(verdict)
 }
 
-/// Why no restore was tried, or how it failed.
-#[derive(Debug, thiserror::Error)]
-pub enum TrialError {
-    #[error(transparent)]
-    Tool(#[from] ToolError),
-    #[error(transparent)]
-    Check(#[from] CheckError),
-    #[error("it cannot be restored: {0}")]
-    Unreadable(String),
-    #[error(transparent)]
-    Drill(#[from] DrillError),
+/// The word of a member that says now what the database says, if there is one and none says anything else. A cluster may have
+/// gone on, and then says nothing of it: that is no evidence against it.
+async fn said_of(found: &Found, cluster: &ClusterSetup) -> Option<RecordedHash> {
+    let (hash, revision) = found.hash_kv?;
+    let login = cluster.backup_login.as_ref().or(cluster.login.as_ref());
+    let (said, _) = said_now(&cluster.config, login, revision).await.ok()?;
+    let is_comparable = |said: &RecordedHash| said.compact_revision.max(0) == found.compact_revision;
+    let comparable: Vec<RecordedHash> = said.into_iter().filter(is_comparable).collect();
+    comparable.iter().all(|said| said.hash == hash).then(|| comparable.into_iter().next()).flatten()
 }
 
-/// With what a restore is tried.
-pub struct Trial<'a> {
-    pub config: &'a BackupConfig,
-    /// Where programs are looked for.
-    pub path: Option<&'a OsStr>,
-    /// Of the cluster, where authentication is on.
-    pub login: Option<&'a Login>,
-}
-
-/// Restores one copy of a backup on trial, writes the verdict beside it, and says what it found.
-///
-/// # Errors
-/// [`TrialError`]: nothing was found out about the backup then.
-pub async fn drill(
-    backups: &Backups,
-    kept: &Kept,
-    trial: &Trial<'_>,
-    writer: &Writer,
-    clock: &Clock,
-    progress: &Arc<database::Progress>,
-) -> Result<Verdict, TrialError> {
-    let destination = backups.destinations.iter().find(|there| there.name == kept.destination);
-    let Some(destination) = destination else { return Err(CheckError::Bug.into()) };
-    let version = &kept.manifest.source.version;
-    let etcd = tools::server(trial.config.drill.etcd.as_deref(), trial.path, version).await?;
-    let etcdutl = tools::restorer(trial.config.etcdutl.as_deref(), trial.path, version).await?;
-    let (started_ms, began) = (clock.now_ms(), Instant::now());
-    let Checked { judgement, found, file } =
-        check(destination, &kept.manifest, &backups.bench, progress).await?;
-    let mut verdict = Verdict {
-        backup: kept.manifest.id.clone(),
-        state: judgement.state,
-        level: judgement.level,
-        why: judgement.why,
-        started_ms,
-        finished_ms: clock.now_ms(),
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        found,
-        drill: None,
-    };
-    if verdict.state != VerdictState::Bad {
-        let (Some(found), Some(database)) = (&verdict.found, &file) else {
-            return Err(TrialError::Unreadable(verdict.why.join("; ")));
-        };
-        let scratch = &backups.bench.scratch;
-        let (etcd, etcdutl, path, login) = (&etcd, &etcdutl, trial.path, trial.login);
-        let setup = Setup { etcd, etcdutl, scratch, login, database, found, path, began };
-        match try_restore(&setup).await {
-            Ok(drill) => {
-                verdict.drill = Some(drill);
-                if verdict.state == VerdictState::Verified {
-                    verdict.level = Some(Level::L3);
-                }
-            }
-            Err(error @ DrillError::Differs(_)) => {
-                verdict.state = VerdictState::Bad;
-                verdict.why.push(error.to_string());
-            }
-            Err(error) => return Err(error.into()),
-        }
+/// The event of what was found of a file of others.
+pub fn foreign_told(file: &Foreign, verdict: &ForeignVerdict) -> Option<Event> {
+    if file.verdict.as_ref().is_some_and(|before| before.state == verdict.state) {
+        return None;
     }
-    verdict.finished_ms = clock.now_ms();
-    note(destination, &kept.manifest, &verdict, writer).await.map_err(CheckError::from)?;
-    Ok(verdict)
-}
-
-/// The event of a restore on trial.
-pub fn drill_told(kept: &Kept, outcome: &Result<Verdict, TrialError>, now_ms: i64) -> Event {
-    let Manifest { id, cluster, .. } = &kept.manifest;
-    let (severity, text, details) = match outcome {
-        Ok(verdict) => match &verdict.drill {
-            Some(drill) => {
-                let took = human_seconds(drill.recovery_ms as f64 / 1e3);
-                let Drill { etcd_version, sampled_keys, .. } = drill;
-                let text = format!(
-                    "backup {id} was restored on trial in {took}: etcd {etcd_version} runs from it, {sampled_keys} keys compared"
-                );
-                (Severity::Info, text, json!(verdict))
-            }
-            None => {
-                let text = format!("backup {id} cannot be restored: {}", verdict.why.join("; "));
-                (Severity::Critical, text, json!(verdict))
-            }
-        },
-        Err(error) => {
-            let why = chain(error);
-            (
-                Severity::Warning,
-                format!("the restore of backup {id} on trial broke off: {why}"),
-                json!({ "why": why }),
-            )
-        }
+    let why = if verdict.why.is_empty() { String::new() } else { format!(": {}", verdict.why.join("; ")) };
+    let (kind, severity, said) = match verdict.state {
+        VerdictState::Verified => (EventKind::BackupVerified, Severity::Info, "is verified"),
+        VerdictState::Unverified => (EventKind::BackupVerified, Severity::Info, "is whole"),
+        VerdictState::Bad => (EventKind::BackupBad, Severity::Critical, "is bad"),
     };
-    let occurrence = format!("drill {id} {now_ms}");
-    event(cluster, EventKind::RestoreDrill, severity, &occurrence, now_ms, text, details)
+    let text = format!("{} of {} {said}{why}", file.path, file.source);
+    let occurrence = format!("{} {} {}", file.source, file.path, verdict.finished_ms);
+    Some(event(&file.cluster, kind, severity, &occurrence, verdict.finished_ms, text, json!(verdict)))
 }
 
 /// The event of a verdict that says something new.
@@ -324,47 +260,4 @@ pub fn deletion_told(cluster: &ClusterName, pruned: &Pruned, now_ms: i64) -> Opt
     let freed = human_bytes(pruned.freed_bytes as f64);
     let text = format!("{} backup(s) deleted, {freed} freed: {}", ids.len(), ids.join(", "));
     Some(event(cluster, EventKind::BackupsDeleted, Severity::Info, first, now_ms, text, json!(pruned)))
-}
-
-/// The series that rules read of what there is: of each of `clusters`, where one was backed up at all.
-pub fn series(
-    listing: &Listing,
-    clusters: &[ClusterName],
-    interval_seconds: Option<f64>,
-) -> Vec<(Labels, f64)> {
-    let mut series = Vec::new();
-    for cluster in clusters {
-        let mut add = |name: &str, value: f64| {
-            series.push((Labels::from_pairs([(METRIC_NAME, name), ("cluster", cluster.as_str())]), value));
-        };
-        let of_it = || {
-            listing.backups.iter().filter(|kept| kept.manifest.cluster == *cluster && !kept.is_condemned())
-        };
-        let Some(newest_ms) = of_it().map(|kept| kept.manifest.finished_ms).max() else { continue };
-        add("etcd_monitor_backup_last_success_timestamp_seconds", newest_ms as f64 / 1e3);
-        if let Some(interval) = interval_seconds {
-            add("etcd_monitor_backup_interval_seconds", interval);
-        }
-        let is_verified = |kept: &&Kept| {
-            kept.verdict.as_ref().is_some_and(|verdict| verdict.state == VerdictState::Verified)
-        };
-        let unverified =
-            of_it().filter(|kept| !is_verified(kept)).map(|kept| kept.manifest.finished_ms).min();
-        if let Some(oldest_ms) = unverified {
-            add("etcd_monitor_backup_oldest_unverified_timestamp_seconds", oldest_ms as f64 / 1e3);
-        }
-        let is_bad =
-            |kept: &Kept| kept.verdict.as_ref().is_some_and(|verdict| verdict.state == VerdictState::Bad);
-        let drilled = of_it().filter_map(|kept| kept.verdict.as_ref().filter(|it| it.drill.is_some()));
-        if let Some(drilled) = drilled.max_by_key(|verdict| verdict.finished_ms) {
-            add(
-                "etcd_monitor_restore_drill_last_success_timestamp_seconds",
-                drilled.finished_ms as f64 / 1e3,
-            );
-            let recovery_ms = drilled.drill.as_ref().map_or(0, |drill| drill.recovery_ms);
-            add("etcd_monitor_restore_drill_recovery_seconds", recovery_ms as f64 / 1e3);
-        }
-        add("etcd_monitor_backups_bad", of_it().filter(|kept| is_bad(kept)).count() as f64);
-    }
-    series
 }

@@ -220,6 +220,11 @@ impl Context {
         Some((after_ms - next_ms) as f64 / 1e3)
     }
 
+    /// When a cron job is due that last began at `since_ms`, ms since the epoch.
+    pub fn next_due_ms(&self, job: &str, default: &str, since_ms: i64) -> Option<i64> {
+        self.config.jobs.schedule_of(job, default).ok()?.next_after(since_ms)
+    }
+
     /// Now, ms since the epoch, UTC.
     pub fn now_ms(&self) -> i64 {
         self.services.clock.now_ms()

@@ -3,11 +3,17 @@
 //! Text from outside (job names, group keys) is escaped into one path segment of `A-Z a-z 0-9 . -`, with
 //! `_` as the escape, which every backend keeps as it is.
 
+mod backups;
+
 use std::fmt;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use ring::digest;
 use serde::{Deserialize, Serialize};
+
+pub use backups::{
+    backup_manifest, backup_object, backup_object_named, backup_tombstone, backup_verdict, external_verdict,
+};
 
 /// The key of one object, relative to the store's root.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -104,36 +110,6 @@ impl Prefix {
     /// The published report site.
     pub fn site() -> Self {
         Self("site".to_owned())
-    }
-
-    /// All backups of a destination, a folder per cluster: `backups`.
-    pub fn backups() -> Self {
-        Self("backups".to_owned())
-    }
-
-    /// All backups of one cluster.
-    pub fn backups_of(cluster: &str) -> Self {
-        Self(format!("backups/{}", segment(cluster)))
-    }
-
-    /// The saved databases of one cluster.
-    pub fn backup_objects(cluster: &str) -> Self {
-        Self(format!("backups/{}/data", segment(cluster)))
-    }
-
-    /// The manifests of one cluster, which sort by time.
-    pub fn backup_manifests(cluster: &str) -> Self {
-        Self(format!("backups/{}/manifests", segment(cluster)))
-    }
-
-    /// All verifications of one backup.
-    pub fn backup_verdicts(cluster: &str, id: &str) -> Self {
-        Self(format!("backups/{}/verdicts/{}", segment(cluster), segment(id)))
-    }
-
-    /// Which backups of one cluster are being deleted.
-    pub fn backup_tombstones(cluster: &str) -> Self {
-        Self(format!("backups/{}/tombstones", segment(cluster)))
     }
 
     /// All table files.
@@ -240,32 +216,6 @@ pub fn receipt(group_key: &str, seq: u64, channel: &str) -> Key {
 /// The right to try one send.
 pub fn claim(group_key: &str, seq: u64, channel: &str, attempt: u32) -> Key {
     Key(format!("{}/{}/{attempt:06}", Prefix::claims(group_key, seq).0, segment(channel)))
-}
-
-/// A backup's object at a destination; `extension` says its form: `db.zst`, `db.zst.age`.
-pub fn backup_object(cluster: &str, id: &str, extension: &str) -> Key {
-    Key(format!("{}/{}.{extension}", Prefix::backup_objects(cluster).0, segment(id)))
-}
-
-/// A backup's object as its manifest names it.
-pub fn backup_object_named(key: &str) -> Key {
-    Key(key.to_owned())
-}
-
-/// A backup's manifest at a destination.
-pub fn backup_manifest(cluster: &str, id: &str) -> Key {
-    Key(format!("{}/{}.json", Prefix::backup_manifests(cluster).0, segment(id)))
-}
-
-/// One verification of a backup at a destination; the newest sorts last.
-pub fn backup_verdict(cluster: &str, id: &str, finished_ms: i64, writer: &str) -> Key {
-    let folder = Prefix::backup_verdicts(cluster, id);
-    Key(format!("{}/{}-{}.json", folder.0, instant(finished_ms), segment(writer)))
-}
-
-/// The decision to delete a backup; its object goes a day later at the earliest.
-pub fn backup_tombstone(cluster: &str, id: &str) -> Key {
-    Key(format!("{}/{}.json", Prefix::backup_tombstones(cluster).0, segment(id)))
 }
 
 /// Which half of a run a ledger object is.

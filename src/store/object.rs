@@ -71,6 +71,22 @@ impl Store {
         Ok(Self::new(backend, config.url.clone()))
     }
 
+    /// As [`Self::open`], of a place that is not ours: a folder that is not there is an error.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_existing(
+        config: &StoreConfig,
+        env: &(dyn Fn(&str) -> Option<String> + Sync),
+    ) -> Result<Self, StoreError> {
+        let folder = config.url.strip_prefix("file://").unwrap_or(&config.url);
+        if !folder.contains("://") && !FsPath::new(folder).is_dir() {
+            let reason = "there is no such folder".to_owned();
+            return Err(StoreError::Url { url: config.url.clone(), reason });
+        }
+        Self::open(config, env).await
+    }
+
     /// A store that lives as long as its handles.
     pub fn in_memory() -> Self {
         Self::over(Arc::new(InMemory::new()), "memory://")

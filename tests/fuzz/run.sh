@@ -9,5 +9,5 @@ for seed in tests/fuzz/seeds/*.db.zst; do
     zstd -dqf "$seed" -o "tests/fuzz/corpus/database/$(basename "$seed" .zst)"
 done
 # Memory is safe without `unsafe`: no sanitizer, and several times as many tries.
-exec cargo +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none database -- \
+exec cargo +nightly fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz --sanitizer none database -- \
     -max_total_time="${1:-600}" -max_len=65536 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1

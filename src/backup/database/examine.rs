@@ -164,9 +164,10 @@ fn examine_into(
         }
         let hash = whole.hash_kv(revision, progress)?;
         examined.hashes.push(hash);
-        if revision == whole.found.revision {
-            examined.found = Some(Found { hash_kv: Some((hash.hash, revision)), ..whole.found.clone() });
-        }
+    }
+    let newest = examined.hashes.iter().max_by_key(|hash| hash.revision);
+    if let Some(newest) = newest {
+        examined.found = Some(Found { hash_kv: Some((newest.hash, newest.revision)), ..whole.found.clone() });
     }
     examined.found.get_or_insert(whole.found);
     let total = progress.total.load(Ordering::Relaxed);

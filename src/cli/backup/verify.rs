@@ -4,7 +4,6 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -12,13 +11,12 @@ use serde_json::json;
 
 use super::{state_word, worse};
 use crate::backup::database::{HashAt, Progress, examine};
-use crate::backup::{Found, Judgement, RecordedHash, Verdict, VerdictState, catalog, judge};
+use crate::backup::{Found, Judgement, RecordedHash, Verdict, VerdictState, catalog, judge, said_now};
 use crate::cli::connection::Connect;
 use crate::cli::{Global, Stop, output, progress};
 use crate::config::{Config, Overrides, process_environment};
-use crate::etcd::{Member, members};
+use crate::model::MemberId;
 use crate::model::unit::human_bytes;
-use crate::model::{MemberId, chain};
 use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
 use crate::run::{backups, new_writer};
@@ -60,7 +58,9 @@ impl Verify {
             let shown = Arc::clone(&state);
             let line = progress::Progress::new(global, self.json)
                 .bytes(&format!("{id} at {}", kept.destination), move || shown.bytes());
-            let verdict = backups::verify(&backups, kept, &new_writer(&clock)?, &clock, &state).await;
+            let cluster = config.clusters.iter().find(|it| it.config.name == kept.manifest.cluster);
+            let verdict =
+                backups::verify(&backups, kept, cluster, &new_writer(&clock)?, &clock, &state).await;
             drop(line);
             let verdict = verdict.map_err(anyhow::Error::from)?;
             if let Some(event) = backups::verdict_told(kept, &verdict) {
@@ -131,24 +131,13 @@ impl Verify {
 
 /// What the members say of the newest revision of a file.
 async fn asked(config: &Config, newest: HashAt) -> Result<Vec<RecordedHash>, Stop> {
-    const DEADLINE: Duration = Duration::from_secs(60);
     let mut said = Vec::new();
     for cluster in &config.clusters {
-        let as_backup = cluster.config.as_backup();
         let login = cluster.backup_login.as_ref().or(cluster.login.as_ref());
-        for found in members(&as_backup, login).await.map_err(anyhow::Error::from)? {
-            let member = Member::new(&as_backup, &found.client_url, login).map_err(anyhow::Error::from)?;
-            match member.hash_kv(newest.revision, DEADLINE).await {
-                Ok(answer) => said.push(RecordedHash {
-                    instance: member.instance().clone(),
-                    member_id: MemberId(answer.header.map_or(0, |header| header.member_id)),
-                    revision: newest.revision,
-                    compact_revision: answer.compact_revision,
-                    hash: answer.hash,
-                }),
-                Err(error) => output::error(format_args!("{}: {}", found.client_url, chain(&error))),
-            }
-        }
+        let now = said_now(&cluster.config, login, newest.revision).await;
+        let (of_it, silent) = now.map_err(anyhow::Error::from)?;
+        said.extend(of_it);
+        silent.iter().for_each(output::error);
     }
     Ok(said)
 }

@@ -56,6 +56,12 @@ pub struct State {
     pub cert_days: f64,
     pub backup_age_hours: f64,
     pub unverified_hours: f64,
+    /// Minutes since the next one was due; before that it is negative.
+    pub backup_late_minutes: f64,
+    /// Of the median.
+    pub backup_size_share: f64,
+    pub backups_bad: f64,
+    pub backup_failed: f64,
     pub drill_age_days: f64,
     pub bench_regression: f64,
 }
@@ -103,6 +109,10 @@ impl State {
             cert_days: 200.0,
             backup_age_hours: 1.0 + minute / 60.0 % 6.0,
             unverified_hours: 0.5,
+            backup_late_minutes: -30.0,
+            backup_size_share: 0.9 + dice(0.2),
+            backups_bad: 0.0,
+            backup_failed: 0.0,
             drill_age_days: 3.0,
             bench_regression: dice(0.1),
         }
@@ -327,6 +337,11 @@ impl Recorded {
             ("hash_mismatch", state.hash_mismatch),
             ("backup_last_success_timestamp_seconds", now - state.backup_age_hours * 3_600.0),
             ("backup_interval_seconds", 21_600.0),
+            ("backup_next_due_timestamp_seconds", now - state.backup_late_minutes * 60.0),
+            ("backup_size_bytes", 1e9 * state.backup_size_share),
+            ("backup_median_size_bytes", 1e9),
+            ("backups_bad", state.backups_bad),
+            ("backup_failed", state.backup_failed),
             ("backup_oldest_unverified_timestamp_seconds", now - state.unverified_hours * 3_600.0),
             ("restore_drill_last_success_timestamp_seconds", now - state.drill_age_days * 86_400.0),
         ] {
