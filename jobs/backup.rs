@@ -85,6 +85,8 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         names.iter().map(|name| Subject { name: name.clone(), is_backed_up: true }).collect();
     series.extend(backups::series(&listing, &others.files(), &subjects, rhythm));
     samples::write_recorded(context.store(), &context.services.writer, context.now_ms(), &series).await?;
+    let states = backups::states(&config, &listing, &others, rhythm, context.now_ms());
+    backups::keep(context.store(), &context.services.writer, &states).await?;
     Ok(Summary::new(format!("{done} of {} cluster(s) backed up, {deleted} backup(s) deleted", names.len()))
         .with_errors(errors))
 }

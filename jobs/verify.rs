@@ -88,9 +88,11 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         is_backed_up: cluster.is_backed_up(&config.backup),
     });
     let subjects: Vec<Subject> = subjects.collect();
-    let rhythm = backups::rhythm(&context, &listing, SCHEDULE).await?;
+    let rhythm = backups::rhythm(&config, context.store(), &listing, SCHEDULE, context.now_ms()).await?;
     let series = backups::series(&listing, &others.files(), &subjects, rhythm);
     samples::write_recorded(context.store(), &writer, context.now_ms(), &series).await?;
+    let states = backups::states(&config, &listing, &others, rhythm, context.now_ms());
+    backups::keep(context.store(), &writer, &states).await?;
     let said = format!(
         "{looked} of {} backup(s) verified, {bad} bad, {drilled} restored on trial",
         listing.backups.len()

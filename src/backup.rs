@@ -19,6 +19,7 @@ mod judge;
 mod live;
 mod manifest;
 pub mod object;
+mod overview;
 pub mod prune;
 pub mod restore;
 pub mod retention;
@@ -38,6 +39,7 @@ pub use manifest::{
     Encryption, Hex, Kind, MANIFEST_FORMAT, Manifest, MemberAddress, Origin, RecordedHash, Source,
     StoredObject,
 };
+pub use overview::overview;
 pub use retention::RetentionConfig;
 pub use tombstone::{By, Tombstone};
 pub use verdict::{Drill, Found, Level, Verdict, VerdictState};

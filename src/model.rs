@@ -5,6 +5,7 @@
 //! Refuses: I/O, async, the clock, the environment. Every time is an argument, in milliseconds since
 //! the Unix epoch (UTC).
 
+mod backup_state;
 pub mod catalogue;
 mod cause;
 mod csv;
@@ -26,6 +27,7 @@ mod structure;
 pub mod support;
 pub mod unit;
 
+pub use backup_state::{BackupCopy, BackupStanding, BackupState};
 pub use cause::chain;
 pub use csv::csv_cell;
 pub use event::{Event, EventKind, Severity};

@@ -21,7 +21,8 @@ use crate::inspect::Inspection;
 use crate::inspect::said::{self, Line, Tone};
 use crate::model::catalogue::catalogue;
 use crate::model::{
-    ClusterName, Incident, METRIC_NAME, Matcher, ReadingRow, Selection, Series, SeriesSet, SeriesSource as _,
+    BackupState, ClusterName, Incident, METRIC_NAME, Matcher, ReadingRow, Selection, Series, SeriesSet,
+    SeriesSource as _,
 };
 use crate::promql::{self, EvalOptions, EvalRange, Expr};
 use crate::report::refresh::Due;
@@ -199,6 +200,12 @@ impl Survey<'_> {
         input.history = events::query(self.store, &filter).await?;
         let mut clusters = std::mem::take(&mut input.clusters);
         self.care(&mut clusters, through_ms).await?;
+        for (_, _, state) in sequence::all_latest::<BackupState>(self.store, &Prefix::backup_states()).await?
+        {
+            if let Some(cluster) = clusters.iter_mut().find(|cluster| cluster.name == state.cluster) {
+                cluster.backups = Some(state);
+            }
+        }
         // A few clusters at once: each holds a day of its series in memory.
         let fill =
             |cluster: ClusterInput| self.fill(due.clusters.contains(&cluster.name), cluster, through_ms);

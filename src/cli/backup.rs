@@ -13,8 +13,14 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Global, Stop, help};
+use super::{Global, Stop, help, output};
+use crate::config::{Config, process_environment};
+use crate::model::chain;
+use crate::run::backups::{self, Backups};
+use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
+use crate::run::{When, new_writer};
+use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
 pub enum BackupCommand {
@@ -60,6 +66,28 @@ impl BackupCommand {
             Self::Diff(diff) => diff.execute(global).await,
             Self::Prune(prune) => prune.execute(global).await,
         }
+    }
+}
+
+/// When the job makes backups, where nothing else is configured.
+fn schedule() -> &'static str {
+    let job = crate::jobs::ALL.iter().find(|job| job.name == "backup");
+    match job.map(|job| job.when) {
+        Some(When::Cron(schedule)) => schedule,
+        _ => "",
+    }
+}
+
+/// Pages and other commands are to know at once what a command changed; that they do not is no failure of it.
+async fn look_again(config: &Config, store: &Store, backups: &Backups) {
+    let (environment, clock) = (process_environment(), Clock::System);
+    let outcome = async {
+        let writer = new_writer(&clock)?;
+        let now_ms = clock.now_ms();
+        backups::look_again(config, store, &environment, backups, schedule(), &writer, now_ms).await
+    };
+    if let Err(error) = outcome.await {
+        output::error(format_args!("what is known of backups is not up to date: {}", chain(error.as_ref())));
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::DayState;
-use crate::model::{ClusterName, Event, Incident, JobRun, ReadingRow, Series};
+use crate::model::{BackupState, ClusterName, Event, Incident, JobRun, ReadingRow, Series};
 
 /// The `[report]` table of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +76,8 @@ pub struct ClusterInput {
     pub panels: BTreeMap<String, Vec<Series>>,
     /// Of the newest inspection; empty before the first.
     pub care: Vec<CareLine>,
+    /// What is known of its backups; `None` where there never was one.
+    pub backups: Option<BackupState>,
     /// By [`super::Panel::id`]: what the expressions of [`super::figures`] gave for now.
     pub figures: BTreeMap<String, Vec<Series>>,
     /// Oldest first; missing days are days without data. [`super::day_states`] makes them.
@@ -105,6 +107,7 @@ impl ClusterInput {
             panels: BTreeMap::new(),
             figures: BTreeMap::new(),
             care: Vec::new(),
+            backups: None,
             days: Vec::new(),
             rules_total: 0,
             speechless: Vec::new(),

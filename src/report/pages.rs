@@ -1,5 +1,6 @@
 //! The pages' view models: everything a template prints, as text and positions.
 
+pub(crate) mod backups;
 pub(crate) mod cluster;
 pub(crate) mod events;
 pub(crate) mod fleet;

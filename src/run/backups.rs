@@ -2,10 +2,12 @@
 
 mod others;
 mod series;
+mod state;
 mod trial;
 
 pub use others::{Others, look_at_others, others};
 pub use series::{Rhythm, Subject, due, rhythm, series};
+pub use state::{keep, look_again, states};
 pub use trial::{Trial, TrialError, drill, drill_told, drills_due};
 
 use std::collections::BTreeMap;

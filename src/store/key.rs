@@ -124,8 +124,8 @@ impl Prefix {
 }
 
 /// Below `state/`: what is kept as sequences. A key elsewhere is none, whatever its name looks like.
-const SEQUENCES: [&str; 7] =
-    ["incidents", "groups", "silences", "inspections", "settings", "configuration", "discovered"];
+const SEQUENCES: [&str; 8] =
+    ["incidents", "groups", "silences", "inspections", "backups", "settings", "configuration", "discovered"];
 
 /// Where a create-only sequence lives: its objects are `{sequence}/{number}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

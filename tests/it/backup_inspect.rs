@@ -67,8 +67,12 @@ async fn it_shows_what_fills_the_database_and_what_became_of_it() {
     client.put("/registry/pods/default/pod-2", vec![1; 100], None).await.expect("put");
     assert_eq!(now().status.code(), Some(0));
     let list = json(&store, &["list", "--json"]);
-    let ids: Vec<&str> =
-        list.as_array().expect("backups").iter().filter_map(|kept| kept["manifest"]["id"].as_str()).collect();
+    let ids: Vec<&str> = list["backups"]
+        .as_array()
+        .expect("backups")
+        .iter()
+        .filter_map(|kept| kept["manifest"]["id"].as_str())
+        .collect();
     let found = json(&store, &["diff", ids[0], ids[1], "--json"]);
     assert_eq!(
         (&found["added"], &found["changed"], &found["removed"]),

@@ -279,8 +279,8 @@ async fn a_file_is_restored_as_well_and_a_bad_one_is_not() {
     let place = Place::new(&cluster, version, "");
     assert_eq!(place.run(&["now"]).status.code(), Some(0));
     let list = place.json(&["list", "--json"]);
-    let object =
-        place.path(&format!("store/{}", list[0]["manifest"]["object"]["key"].as_str().expect("a key")));
+    let object = place
+        .path(&format!("store/{}", list["backups"][0]["manifest"]["object"]["key"].as_str().expect("a key")));
     let plain = place.path("plain.db");
     let mut bytes = zstd::decode_all(std::fs::File::open(&object).expect("an object")).expect("decompressed");
     std::fs::write(&plain, &bytes).expect("written");

@@ -175,9 +175,9 @@ async fn the_commands_make_show_and_verify_a_backup_that_other_tools_read() {
     assert_eq!(made.status.code(), Some(0), "{}", program::stderr(&made));
     let listed = run(&["backup", "list", "--json"]);
     let listed: serde_json::Value = serde_json::from_str(&program::stdout(&listed)).expect("JSON");
-    let manifest = &listed[0]["manifest"];
+    let manifest = &listed["backups"][0]["manifest"];
     let id = manifest["id"].as_str().expect("an id");
-    assert!(listed[0]["verdict"].is_null());
+    assert!(listed["backups"][0]["verdict"].is_null());
     let verified = run(&["backup", "verify", &id[..18]]);
     assert_eq!(verified.status.code(), Some(0), "{}", program::stdout(&verified));
     assert!(program::stdout(&verified).contains("verified (L2)"), "{}", program::stdout(&verified));

@@ -17,6 +17,7 @@ mod backup_inspect;
 mod backup_keep;
 mod backup_restore;
 mod backup_save;
+mod backup_state;
 mod bad_input;
 mod cadence;
 mod capacity;

@@ -55,6 +55,7 @@ impl DrillCommand {
         let event = backups::drill_told(kept, &outcome, clock.now_ms());
         let written = events::write(&store, &new_writer(&clock)?, clock.now_ms(), &[event]).await;
         written.map_err(anyhow::Error::from)?;
+        super::look_again(&config, &store, &backups).await;
         let verdict = outcome.map_err(anyhow::Error::from)?;
         if self.json {
             output::json(&verdict)?;

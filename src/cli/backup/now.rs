@@ -81,6 +81,7 @@ impl Now {
                 }
             }
         }
+        super::look_again(&config, &store, &backups).await;
         if self.json {
             output::json(&made)?;
         }

@@ -78,6 +78,7 @@ impl Prune {
                 output::error(format_args!("the events cannot be stored: {}", chain(&error)));
                 exit = worse(exit, Exit::Partial);
             }
+            super::look_again(&config, &store, &backups).await;
             let mut all = Pruned::default();
             done.into_iter().for_each(|(_, pruned)| all.add(pruned));
             for problem in &all.problems {

@@ -77,6 +77,7 @@ impl Verify {
             }
             verdicts.push(json!({ "destination": kept.destination, "verdict": verdict }));
         }
+        super::look_again(&config, &store, &backups).await;
         if self.json {
             output::json(&verdicts)?;
         }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::backups::{BackupSection, section};
 use super::layers::{LayerBlock, blocks, of as layers_of};
 use super::members::{Member, members};
 use super::strip::{Strip, strip};
@@ -44,6 +45,7 @@ pub(crate) struct ClusterPage {
     pub(crate) layers: Vec<LayerBlock>,
     /// Of the newest inspection: what, state, text, how long ago.
     pub(crate) care: Vec<(&'static str, Badge, String, String)>,
+    pub(crate) backups: Option<BackupSection>,
     pub(crate) members: Vec<Member>,
     /// Headings of the members' numbers.
     pub(crate) member_heads: Vec<&'static str>,
@@ -118,6 +120,7 @@ impl ClusterPage {
             topology: topology(&facts, config.redact_addresses),
             layers: blocks(&layers_of(&facts)),
             care: care(&facts),
+            backups: section(&facts),
             member_heads: members
                 .first()
                 .map(|m| m.cells.iter().map(|c| c.head).collect())

@@ -1,5 +1,6 @@
 //! The six tiles of a cluster, always in the same order.
 
+use super::backups::backup_tile;
 use serde::Serialize;
 
 use super::Badge;
@@ -29,7 +30,8 @@ pub(crate) struct Tile {
 }
 
 pub(crate) fn tiles(facts: &Facts<'_>) -> Vec<Tile> {
-    let mut tiles = vec![quorum(facts), leader(facts), put(facts), fsync(facts), database(facts), backup()];
+    let mut tiles =
+        vec![quorum(facts), leader(facts), put(facts), fsync(facts), database(facts), backup_tile(facts)];
     if facts.is_stale() {
         // Old values may be shown, but not vouched for.
         for tile in tiles.iter_mut().filter(|tile| tile.badge.class == "ok") {
@@ -39,7 +41,7 @@ pub(crate) fn tiles(facts: &Facts<'_>) -> Vec<Tile> {
     tiles
 }
 
-fn tile(id: &'static str, title: &'static str) -> Tile {
+pub(super) fn tile(id: &'static str, title: &'static str) -> Tile {
     Tile {
         id,
         title,
@@ -242,12 +244,6 @@ fn days_to_full(facts: &Facts<'_>, quota: f64) -> Option<f64> {
     let growth_per_day = (last - first) / span_days;
     let days = (quota - last) / growth_per_day;
     (span_days >= 0.25 && growth_per_day > 0.0 && (0.0..730.0).contains(&days)).then_some(days)
-}
-
-/// Backups are not part of what this version reads, and it says so.
-fn backup() -> Tile {
-    let badge = Badge::new("unknown", "None");
-    Tile { value: "none".to_owned(), badge, note: "no backups yet".to_owned(), ..tile("backup", "Backup") }
 }
 
 fn badge_of(standing: Standing, above: &str) -> Badge {

@@ -1,9 +1,9 @@
 //! The series that rules read of what there is.
 
 use crate::backup::{Foreign, Kept, Level, Listing, Origin, VerdictState};
+use crate::config::Config;
 use crate::model::{ClusterName, Labels, METRIC_NAME};
-use crate::run::Context;
-use crate::store::ledger;
+use crate::store::{Store, ledger};
 
 /// When backups are to be made.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -130,18 +130,28 @@ fn of_ours(adder: &mut Adder<'_>, kept: &[&Kept], interval_seconds: Option<f64>)
     adder.size(&sizes.into_iter().map(|(_, bytes)| bytes).collect::<Vec<_>>());
 }
 
-/// When backups are due: the next slot after the last one that was run. `schedule` is the job's own.
+/// When backups are due: the next slot after the last one that was run. `schedule` is the job's own, where none is
+/// configured.
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub async fn rhythm(context: &Context, listing: &Listing, schedule: &str) -> anyhow::Result<Rhythm> {
+pub async fn rhythm(
+    config: &Config,
+    store: &Store,
+    listing: &Listing,
+    schedule: &str,
+    now_ms: i64,
+) -> anyhow::Result<Rhythm> {
     const JOB: &str = "backup";
-    let interval_seconds = context.interval_seconds(JOB, schedule);
-    let reach_ms = interval_seconds.map_or(0, |seconds| (seconds * 3e3) as i64);
-    let runs = ledger::latest(context.store(), context.now_ms() - reach_ms).await?;
+    let schedule = config.jobs.schedule_of(JOB, schedule)?;
+    let next_ms = schedule.next_after(now_ms);
+    let interval_ms = next_ms.and_then(|next_ms| Some(schedule.next_after(next_ms)? - next_ms));
+    let runs = ledger::latest(store, now_ms - 3 * interval_ms.unwrap_or(0)).await?;
     let ran = runs.iter().filter(|run| run.job == JOB).map(|run| run.slot_ms);
     let scheduled = listing.backups.iter().filter(|kept| kept.manifest.origin == Origin::Schedule);
     let last_ms = ran.chain(scheduled.map(|kept| kept.manifest.started_ms)).max();
-    let next_due_ms = last_ms.and_then(|last_ms| context.next_due_ms(JOB, schedule, last_ms));
-    Ok(Rhythm { interval_seconds, next_due_ms })
+    Ok(Rhythm {
+        interval_seconds: interval_ms.map(|ms| ms as f64 / 1e3),
+        next_due_ms: last_ms.and_then(|last_ms| schedule.next_after(last_ms)),
+    })
 }

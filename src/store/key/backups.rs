@@ -1,8 +1,13 @@
 //! Where backups lie at a destination, a folder per cluster.
 
-use super::{Key, Prefix, instant, segment};
+use super::{Key, Prefix, SequenceKey, instant, segment};
 
 impl Prefix {
+    /// What is known of backups, by cluster: `state/backups`.
+    pub fn backup_states() -> Self {
+        Self("state/backups".to_owned())
+    }
+
     /// All backups of a destination, a folder per cluster: `backups`.
     pub fn backups() -> Self {
         Self("backups".to_owned())
@@ -41,6 +46,13 @@ impl Prefix {
     /// Which backups of one cluster are being deleted.
     pub fn backup_tombstones(cluster: &str) -> Self {
         Self(format!("backups/{}/tombstones", segment(cluster)))
+    }
+}
+
+impl SequenceKey {
+    /// What is known of the backups of one cluster.
+    pub fn backups(cluster: &str) -> Self {
+        Self(Prefix(format!("state/backups/{}", segment(cluster))))
     }
 }
 
