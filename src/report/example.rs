@@ -3,6 +3,7 @@
 //! Tests, the browser tests, the benchmark of rendering and `report --example` use it. All names, values and
 //! texts are invented; one cluster's are hostile on purpose.
 
+mod backups;
 mod happenings;
 mod series;
 
@@ -111,6 +112,7 @@ fn cluster(n: usize) -> Option<ClusterInput> {
     // What the charts end with is the figure of now.
     cluster.figures.clone_from(&cluster.panels);
     cluster.care = care(n, size);
+    cluster.backups = backups::backups(&cluster.name, n, size);
     if size > 0 {
         cluster.days = days(&mut dice);
         cluster.events = vec![leader_change(&cluster)];
