@@ -1,8 +1,10 @@
 //! Objects that are larger than memory: written in parts, read as a stream.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectStoreExt as _, WriteMultipart};
 
 use super::key::{Key, Prefix};
@@ -11,6 +13,10 @@ use super::{Store, StoreError};
 
 /// Of a part: S3 takes 10,000 of them, so an object may have 78 GiB. etcd itself is not made for more than 8 GiB.
 const PART_BYTES: usize = 8 << 20;
+/// Of a piece that is read.
+const PIECE_BYTES: u64 = 4 << 20;
+/// Pieces on their way at once.
+const PIECES_AT_ONCE: usize = 3;
 /// Parts on their way at once: with the one that is being filled this is all that is held.
 const PARTS_AT_ONCE: usize = 2;
 
@@ -46,7 +52,8 @@ impl Store {
         Ok(Upload { key: key.clone(), parts: WriteMultipart::new_with_chunk_size(begun, PART_BYTES) })
     }
 
-    /// The object's bytes, as they come; `None` when there is no such object.
+    /// The object's bytes, in order; `None` when there is no such object. It is asked for in pieces, as one request has to end
+    /// within the client's timeout however large the object is; a piece that fails is asked for again by itself.
     ///
     /// # Errors
     /// When the store cannot be read; also within the stream.
@@ -54,15 +61,25 @@ impl Store {
         &self,
         key: &Key,
     ) -> Result<Option<BoxStream<'static, Result<Bytes, StoreError>>>, StoreError> {
-        let found = match self.0.objects.get(&path_of(key.as_str())?).await {
-            Ok(found) => found,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(source) => return Err(StoreError::object("read", key.as_str(), source)),
+        let path = path_of(key.as_str())?;
+        let Some(size) = self.size(key).await? else { return Ok(None) };
+        let pieces = (0..size.div_ceil(PIECE_BYTES)).map(move |n| {
+            let start = n * PIECE_BYTES;
+            start..size.min(start + PIECE_BYTES)
+        });
+        let (objects, key) = (Arc::clone(&self.0.objects), key.clone());
+        let tally = Arc::clone(&self.0.tally);
+        let fetch = move |range| {
+            let (objects, path, key, tally) =
+                (Arc::clone(&objects), path.clone(), key.clone(), Arc::clone(&tally));
+            async move {
+                let bytes = objects.get_range(&path, range).await;
+                let bytes = bytes.map_err(|source| StoreError::object("read", key.as_str(), source))?;
+                tally.count(bytes.len());
+                Ok(bytes)
+            }
         };
-        let (key, tally) = (key.clone(), std::sync::Arc::clone(&self.0.tally));
-        let bytes =
-            found.into_stream().map_err(move |source| StoreError::object("read", key.as_str(), source));
-        Ok(Some(bytes.inspect_ok(move |bytes| tally.count(bytes.len())).boxed()))
+        Ok(Some(futures::stream::iter(pieces).map(fetch).buffered(PIECES_AT_ONCE).boxed()))
     }
 
     /// How large the object is, bytes; `None` when there is none.
