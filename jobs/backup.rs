@@ -69,6 +69,7 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
         }
     }
     let mut listing = catalog::list(&backups.destinations, None).await;
+    catalog::add_unfinished(&mut listing, &backups.destinations).await;
     errors.append(&mut listing.problems);
     let now_ms = context.services.clock.now_ms();
     for (name, pruned) in backups::prune(&backups, &config, &names, &listing, now_ms).await {

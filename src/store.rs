@@ -10,6 +10,7 @@
 
 mod backend;
 mod blob;
+mod bucket;
 mod columns;
 pub mod compact;
 mod config;
@@ -35,6 +36,7 @@ mod visible;
 mod writer;
 
 pub use blob::{Unfinished, Upload};
+pub use bucket::{LockConfig, LockMode};
 pub use config::{RetentionConfig, S3Config, StoreConfig};
 pub use error::StoreError;
 pub use file::FORMAT;

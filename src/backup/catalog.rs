@@ -77,6 +77,22 @@ pub async fn list(destinations: &[Destination], cluster: Option<&ClusterName>) -
     listing
 }
 
+/// Adds the uploads that are no objects yet to what was listed, for whoever deletes. Not to be allowed to list them is a
+/// problem, and takes nothing from the rest.
+pub async fn add_unfinished(listing: &mut Listing, destinations: &[Destination]) {
+    for destination in destinations {
+        match destination.store.unfinished(&Prefix::backups()).await {
+            Ok(found) => {
+                let named = found.into_iter().map(|it| (destination.name.clone(), it));
+                listing.unfinished.extend(named);
+            }
+            Err(error) => {
+                listing.problems.push(format!("{}: {}", destination.name, crate::model::chain(&error)));
+            }
+        }
+    }
+}
+
 /// What lies in the folders of one cluster.
 #[derive(Default)]
 struct Folder {
@@ -112,8 +128,6 @@ async fn of_one(
 ) -> Result<(), StoreError> {
     let store = &destination.store;
     let prefix = cluster.map_or_else(Prefix::backups, |cluster| Prefix::backups_of(cluster.as_str()));
-    let unfinished = store.unfinished(&prefix).await?;
-    listing.unfinished.extend(unfinished.into_iter().map(|it| (destination.name.clone(), it)));
     for (cluster, mut folder) in folders(store, &prefix).await? {
         let (mut known, mut unread) = (Vec::new(), Vec::new());
         let reads = std::mem::take(&mut folder.manifests).into_iter().map(|key| {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{ExternalConfig, RetentionConfig};
 use crate::model::SecretRef;
 use crate::model::unit::{ByteSize, ConfigDuration};
-use crate::store::S3Config;
+use crate::store::{LockConfig, S3Config};
 
 /// What is saved where. How often is the schedule of the job `backup`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,6 +84,8 @@ pub struct DestinationConfig {
     pub url: String,
     #[serde(default)]
     pub s3: S3Config,
+    /// Nobody can delete a backup there for so long, us included.
+    pub object_lock: Option<LockConfig>,
 }
 
 /// Client-side encryption.

@@ -1,7 +1,7 @@
 //! Where backups are put: a store of its own each.
 
 use crate::store::key::{self, Key};
-use crate::store::{Store, StoreConfig, StoreError};
+use crate::store::{LockConfig, Store, StoreConfig, StoreError};
 
 use super::{BackupConfig, BackupId};
 
@@ -13,6 +13,7 @@ pub const OWN_STORE: &str = "store";
 pub struct Destination {
     pub name: String,
     pub store: Store,
+    pub lock: Option<LockConfig>,
 }
 
 /// Opens what is configured; without any it is `own`.
@@ -25,7 +26,7 @@ pub async fn open(
     env: &(dyn Fn(&str) -> Option<String> + Sync),
 ) -> Result<Vec<Destination>, (String, StoreError)> {
     if config.destination.is_empty() {
-        return Ok(vec![Destination { name: OWN_STORE.to_owned(), store: own.clone() }]);
+        return Ok(vec![Destination { name: OWN_STORE.to_owned(), store: own.clone(), lock: None }]);
     }
     let mut opened = Vec::new();
     for destination in &config.destination {
@@ -35,7 +36,7 @@ pub async fn open(
             ..StoreConfig::default()
         };
         let store = Store::open(&store, env).await.map_err(|error| (destination.name.clone(), error))?;
-        opened.push(Destination { name: destination.name.clone(), store });
+        opened.push(Destination { name: destination.name.clone(), store, lock: destination.object_lock });
     }
     Ok(opened)
 }

@@ -21,7 +21,7 @@ use super::object::{ObjectError, Sums, Writer, recipient};
 use super::{BackupConfig, BackupId, Encryption, Kind, MANIFEST_FORMAT, Manifest, Origin, StoredObject};
 use crate::etcd::{ClusterConfig, DatabaseStream, EtcdError, Login};
 use crate::store::key;
-use crate::store::{Store, StoreError, Upload};
+use crate::store::{StoreError, Upload};
 
 /// What is to be saved where.
 pub struct Order<'a> {
@@ -158,7 +158,7 @@ async fn save_from(order: &Order<'_>, source: &Chosen, progress: &Progress) -> R
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let failed = uploads.commit(&manifest).await;
-    let stored: Vec<String> = uploads.done.into_iter().map(|(name, _)| name).collect();
+    let stored: Vec<String> = uploads.done.into_iter().map(|there| there.name).collect();
     if stored.is_empty() {
         return Err(no_destination(&failed));
     }
@@ -230,17 +230,18 @@ fn compress(
 
 /// The object at every destination.
 struct Uploads {
-    stores: Vec<(String, Store)>,
+    destinations: Vec<Destination>,
     open: Vec<(String, Upload)>,
-    done: Vec<(String, Store)>,
+    done: Vec<Destination>,
     failed: Vec<(String, StoreError)>,
 }
 
 impl Uploads {
     async fn begin(destinations: &[Destination], object: &key::Key) -> Self {
-        let stores = destinations.iter().map(|there| (there.name.clone(), there.store.clone())).collect();
-        let mut uploads = Self { stores, open: Vec::new(), done: Vec::new(), failed: Vec::new() };
-        for Destination { name, store } in destinations {
+        let known = destinations.to_vec();
+        let mut uploads =
+            Self { destinations: known, open: Vec::new(), done: Vec::new(), failed: Vec::new() };
+        for Destination { name, store, .. } in destinations {
             match store.upload(object).await {
                 Ok(upload) => uploads.open.push((name.clone(), upload)),
                 Err(error) => uploads.failed.push((name.clone(), error)),
@@ -271,8 +272,8 @@ impl Uploads {
         for (name, ended) in futures::future::join_all(ends).await {
             match ended {
                 Ok(()) => {
-                    let store = self.stores.iter().find(|(there, _)| *there == name);
-                    self.done.extend(store.cloned());
+                    let destination = self.destinations.iter().find(|there| there.name == name);
+                    self.done.extend(destination.cloned());
                 }
                 Err(error) => self.failed.push((name, error)),
             }
@@ -281,13 +282,11 @@ impl Uploads {
 
     /// Writes the manifest wherever the object is. Returns what failed of all.
     async fn commit(&mut self, manifest: &Manifest) -> Vec<(String, StoreError)> {
-        let key = key::backup_manifest(manifest.cluster.as_str(), manifest.id.as_str());
-        let body = Bytes::from(serde_json::to_vec_pretty(manifest).unwrap_or_default());
         let mut kept = Vec::new();
-        for (name, store) in std::mem::take(&mut self.done) {
-            match store.create(&key, body.clone()).await {
-                Ok(_) => kept.push((name, store)),
-                Err(error) => self.failed.push((name, error)),
+        for destination in std::mem::take(&mut self.done) {
+            match commit_at(&destination, manifest).await {
+                Ok(()) => kept.push(destination),
+                Err(error) => self.failed.push((destination.name, error)),
             }
         }
         self.done = kept;
@@ -300,4 +299,26 @@ impl Uploads {
             let _ = upload.abort().await;
         }
     }
+}
+
+/// Locks the object, where that is wanted, and writes the manifest. What was to be locked and is not is no backup.
+async fn commit_at(destination: &Destination, manifest: &Manifest) -> Result<(), StoreError> {
+    let key = key::backup_manifest(manifest.cluster.as_str(), manifest.id.as_str());
+    let mut manifest = manifest.clone();
+    let until = destination.lock.map(|lock| {
+        let lasts_ms = i64::try_from(lock.lasts.0.as_millis()).unwrap_or(i64::MAX);
+        // Whole seconds: not every S3 takes finer ones.
+        (lock.mode, manifest.finished_ms.saturating_add(lasts_ms) / 1000 * 1000)
+    });
+    if let Some((mode, until_ms)) = until {
+        let object = key::backup_object_named(&manifest.object.key);
+        destination.store.lock(&object, mode, until_ms).await?;
+        manifest.locked_until_ms = Some(until_ms);
+    }
+    let body = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
+    destination.store.create(&key, body.into()).await?;
+    if let Some((mode, until_ms)) = until {
+        destination.store.lock(&key, mode, until_ms).await?;
+    }
+    Ok(())
 }

@@ -13,12 +13,15 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
+use super::bucket::Bucket;
 use super::{StoreConfig, StoreError};
 
 /// An opened backend. `folder` is set for local ones, which also refuse object attributes.
 pub(super) struct Backend {
     pub(super) objects: Arc<dyn ObjectStore>,
     pub(super) folder: Option<PathBuf>,
+    /// Of S3, for what object_store does not know.
+    pub(super) bucket: Option<Bucket>,
 }
 
 /// The variables that S3 credentials and endpoints come from, in object_store's spelling.
@@ -66,7 +69,7 @@ pub(super) fn open(config: &StoreConfig, env: Env<'_>) -> Result<Backend, StoreE
     match url.split_once("://") {
         None => open_folder(url, FsPath::new(url)),
         Some(("file", path)) => open_folder(url, FsPath::new(path)),
-        Some(("memory", _)) => Ok(Backend { objects: Arc::new(InMemory::new()), folder: None }),
+        Some(("memory", _)) => Ok(Backend { objects: Arc::new(InMemory::new()), folder: None, bucket: None }),
         Some(("s3", rest)) => open_s3(config, rest, env),
         Some(("gs", _)) => {
             let mut builder = GoogleCloudStorageBuilder::new()
@@ -101,7 +104,7 @@ fn open_folder(url: &str, folder: &FsPath) -> Result<Backend, StoreError> {
         .with_fsync(true)
         .with_automatic_cleanup(true);
     let folder = folder.canonicalize().map_err(refused)?;
-    Ok(Backend { objects: Arc::new(objects), folder: Some(folder) })
+    Ok(Backend { objects: Arc::new(objects), folder: Some(folder), bucket: None })
 }
 
 fn open_s3(config: &StoreConfig, rest: &str, env: Env<'_>) -> Result<Backend, StoreError> {
@@ -127,7 +130,24 @@ fn open_s3(config: &StoreConfig, rest: &str, env: Env<'_>) -> Result<Backend, St
     if let Some(key) = &s3.kms_key {
         builder = builder.with_sse_kms_encryption(key).with_bucket_key(true);
     }
-    cloud(&config.url, builder.build())
+    let built =
+        builder.clone().build().map_err(|source| StoreError::Open { url: config.url.clone(), source })?;
+    let value = |key| builder.get_config_value(&key);
+    let admin = Bucket {
+        name: bucket.to_owned(),
+        prefix: prefix_of(&config.url).to_owned(),
+        region: value(AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned()),
+        endpoint: value(AmazonS3ConfigKey::S3Endpoint).or_else(|| value(AmazonS3ConfigKey::Endpoint)),
+        virtual_hosted_style: s3.virtual_hosted_style,
+        credentials: Arc::clone(built.credentials()),
+    };
+    Ok(Backend { bucket: Some(admin), ..cloud(&config.url, Ok(built))? })
+}
+
+/// What stands behind the bucket, without slashes around it.
+fn prefix_of(url: &str) -> &str {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    rest.split_once('/').map_or("", |(_, prefix)| prefix).trim_matches('/')
 }
 
 /// The configuration keys whose variables are set.
@@ -137,8 +157,7 @@ fn set<K: std::str::FromStr>(variables: &[&str], env: Env<'_>) -> Vec<(K, String
 
 fn cloud<S: ObjectStore>(url: &str, built: object_store::Result<S>) -> Result<Backend, StoreError> {
     let store = built.map_err(|source| StoreError::Open { url: url.to_owned(), source })?;
-    let (_, rest) = url.split_once("://").unwrap_or_default();
-    let prefix = rest.split_once('/').map_or("", |(_, prefix)| prefix).trim_matches('/');
+    let prefix = prefix_of(url);
     let objects: Arc<dyn ObjectStore> = if prefix.is_empty() {
         Arc::new(store)
     } else {
@@ -146,7 +165,7 @@ fn cloud<S: ObjectStore>(url: &str, built: object_store::Result<S>) -> Result<Ba
             .map_err(|error| StoreError::Url { url: url.to_owned(), reason: error.to_string() })?;
         Arc::new(PrefixStore::new(store, prefix))
     };
-    Ok(Backend { objects, folder: None })
+    Ok(Backend { objects, folder: None, bucket: None })
 }
 
 fn client() -> ClientOptions {

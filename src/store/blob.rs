@@ -9,7 +9,7 @@ use object_store::{ObjectStoreExt as _, WriteMultipart};
 
 use super::key::{Key, Prefix};
 use super::object::path_of;
-use super::{Store, StoreError};
+use super::{LockMode, Store, StoreError};
 
 /// Of a part: S3 takes 10,000 of them, so an object may have 78 GiB. etcd itself is not made for more than 8 GiB.
 const PART_BYTES: usize = 8 << 20;
@@ -99,6 +99,9 @@ impl Store {
     /// # Errors
     /// When the store cannot be listed.
     pub async fn unfinished(&self, prefix: &Prefix) -> Result<Vec<Unfinished>, StoreError> {
+        if let Some(bucket) = &self.0.bucket {
+            return bucket.unfinished(prefix).await;
+        }
         let Some(folder) = self.local_path() else { return Ok(Vec::new()) };
         let (root, below) = (folder.to_owned(), folder.join(prefix.as_str()));
         let looked = tokio::task::spawn_blocking(move || staged(&root, &below)).await;
@@ -110,6 +113,9 @@ impl Store {
     /// # Errors
     /// When the store cannot be written.
     pub async fn discard(&self, unfinished: &Unfinished) -> Result<(), StoreError> {
+        if let Some(bucket) = &self.0.bucket {
+            return bucket.discard(unfinished).await;
+        }
         let Some(folder) = self.local_path() else { return Ok(()) };
         let path = folder.join(format!("{}#{}", unfinished.key, unfinished.upload));
         match tokio::fs::remove_file(&path).await {
@@ -117,6 +123,20 @@ impl Store {
                 Err(StoreError::Body { key: unfinished.key.to_string(), reason: error.to_string() })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Lets nobody delete an object before `until_ms`: S3 Object Lock.
+    ///
+    /// # Errors
+    /// When the store has no such thing, or refuses.
+    pub async fn lock(&self, key: &Key, mode: LockMode, until_ms: i64) -> Result<(), StoreError> {
+        match &self.0.bucket {
+            Some(bucket) => bucket.lock(key, mode, until_ms).await,
+            None => {
+                let reason = "only S3 has Object Lock".to_owned();
+                Err(StoreError::Body { key: key.to_string(), reason })
+            }
         }
     }
 

@@ -25,6 +25,8 @@ pub enum StoreError {
     Disk { action: &'static str, key: String, source: object_store::Error },
     #[error("{action} {key}")]
     Object { action: &'static str, key: String, source: object_store::Error },
+    #[error("{action} {key}: {why}")]
+    S3 { action: &'static str, key: String, why: String },
     #[error("{key} exists but could not be read back to see who wrote it")]
     Vanished { key: String },
     #[error("{key} does not hold what its key says: {reason}")]
@@ -91,6 +93,11 @@ impl StoreError {
             _ => false,
         }
     }
+}
+
+/// What the AWS SDK says, in one line.
+pub(super) fn of_s3(action: &'static str, key: &str, said: &dyn std::fmt::Display) -> StoreError {
+    StoreError::S3 { action, key: key.to_owned(), why: said.to_string().replace('\n', " ") }
 }
 
 /// Linux' number of "input/output error", for which `io::ErrorKind` has no name.

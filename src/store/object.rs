@@ -14,6 +14,7 @@ use object_store::{
 };
 
 use super::backend::{self, Backend};
+use super::bucket::Bucket;
 use super::key::{self, Key, Prefix};
 use super::reader::FooterCache;
 use super::tally::{ReadTotals, Tally};
@@ -27,6 +28,7 @@ pub(super) struct Inner {
     pub(super) objects: Arc<dyn ObjectStore>,
     url: String,
     folder: Option<PathBuf>,
+    pub(super) bucket: Option<Bucket>,
     pub(super) footers: FooterCache,
     pub(super) tally: Arc<Tally>,
 }
@@ -94,7 +96,7 @@ impl Store {
 
     /// A store over a given backend, which must create atomically. Tests put fault injection under it.
     pub fn over(objects: Arc<dyn ObjectStore>, url: &str) -> Self {
-        Self::new(Backend { objects, folder: None }, url.to_owned())
+        Self::new(Backend { objects, folder: None, bucket: None }, url.to_owned())
     }
 
     fn new(backend: Backend, url: String) -> Self {
@@ -102,6 +104,7 @@ impl Store {
             objects: backend.objects,
             url,
             folder: backend.folder,
+            bucket: backend.bucket,
             footers: FooterCache::default(),
             tally: Arc::default(),
         }))

@@ -27,7 +27,7 @@ impl Keeper {
             StoreConfig { url: folder.path().join("store").display().to_string(), ..StoreConfig::default() };
         let store = Store::open(&config, &|_| None).await.expect("a folder");
         let writer = Writer::new(1, 1);
-        Self { destination: Destination { name: "store".to_owned(), store }, writer, folder }
+        Self { destination: Destination { name: "store".to_owned(), store, lock: None }, writer, folder }
     }
 
     fn path(&self, key: &str) -> std::path::PathBuf {

@@ -15,7 +15,7 @@ use crate::s3::S3Server;
 async fn folder(path: &Path, name: &str) -> Destination {
     let config = StoreConfig { url: path.display().to_string(), ..StoreConfig::default() };
     let store = Store::open(&config, &|_| None).await.expect("a folder");
-    Destination { name: name.to_owned(), store }
+    Destination { name: name.to_owned(), store, lock: None }
 }
 
 async fn saved(cluster: &EtcdCluster, config: &BackupConfig, destinations: &[Destination], n: u128) -> Saved {
@@ -72,8 +72,8 @@ async fn a_backup_of_a_follower_is_what_the_members_say_everywhere_it_is() {
     let here = tempfile::tempdir().expect("a folder");
     let destinations = [
         folder(here.path(), "folder").await,
-        Destination { name: "moto".to_owned(), store: moto.store("backups").await },
-        Destination { name: "seaweed".to_owned(), store: seaweed.store("backups").await },
+        Destination { name: "moto".to_owned(), store: moto.store("backups").await, lock: None },
+        Destination { name: "seaweed".to_owned(), store: seaweed.store("backups").await, lock: None },
     ];
     let key = age::x25519::Identity::generate();
     let mut config = BackupConfig::default();

@@ -15,6 +15,7 @@ mod alert_test;
 mod backup_database;
 mod backup_inspect;
 mod backup_keep;
+mod backup_lock;
 mod backup_restore;
 mod backup_save;
 mod backup_state;

@@ -90,14 +90,11 @@ impl S3Server {
     /// Ready means: the bucket is there, as the AWS SDK sees it.
     fn wait_until_ready(&mut self) {
         let script = format!(
-            "import boto3, botocore.config\n\
-             c = boto3.client('s3', endpoint_url='http://127.0.0.1:{}', region_name='us-east-1',\n\
-             \x20aws_access_key_id='{ACCESS_KEY}', aws_secret_access_key='{SECRET_KEY}',\n\
-             \x20config=botocore.config.Config(retries={{'max_attempts': 0}}, connect_timeout=2, read_timeout=5))\n\
+            "{}\n\
              try: c.create_bucket(Bucket='bucket')\n\
              except Exception: pass\n\
              c.put_object(Bucket='bucket', Key='ready', Body=b'x')\n",
-            self.port
+            self.boto()
         );
         let deadline = Instant::now() + Duration::from_secs(90);
         loop {
@@ -118,6 +115,17 @@ impl S3Server {
         }
     }
 
+    /// Python that makes `c`, the AWS SDK's client of this server.
+    pub fn boto(&self) -> String {
+        format!(
+            "import boto3, botocore.config\n\
+             c = boto3.client('s3', endpoint_url='http://127.0.0.1:{}', region_name='us-east-1',\n\
+             \x20aws_access_key_id='{ACCESS_KEY}', aws_secret_access_key='{SECRET_KEY}',\n\
+             \x20config=botocore.config.Config(retries={{'max_attempts': 0}}, connect_timeout=2, read_timeout=5))",
+            self.port
+        )
+    }
+
     /// `[store]` as configuration writes it, for `bucket/prefix`.
     pub fn toml(&self, bucket_and_prefix: &str) -> String {
         format!(
@@ -134,8 +142,13 @@ impl S3Server {
 
     /// A store under a prefix of its own.
     pub async fn store(&self, prefix: &str) -> Store {
+        self.store_in("bucket", prefix).await
+    }
+
+    /// The same in another bucket.
+    pub async fn store_in(&self, bucket: &str, prefix: &str) -> Store {
         let config = StoreConfig {
-            url: format!("s3://bucket/{prefix}"),
+            url: format!("s3://{bucket}/{prefix}"),
             s3: S3Config {
                 endpoint: Some(format!("http://127.0.0.1:{}", self.port)),
                 region: Some("us-east-1".to_owned()),

@@ -44,7 +44,8 @@ impl Prune {
         // Nothing is read of what they hold.
         config.backup.encryption.identities.clear();
         let backups = backups::open(&config, &store, &process_environment()).await?;
-        let listing = catalog::list(&backups.destinations, self.cluster.as_ref()).await;
+        let mut listing = catalog::list(&backups.destinations, self.cluster.as_ref()).await;
+        catalog::add_unfinished(&mut listing, &backups.destinations).await;
         drop(progress);
         let (clock, mut exit) = (Clock::System, Exit::Ok);
         let asked = self.asked(&listing)?;
