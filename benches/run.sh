@@ -13,3 +13,4 @@ beside=$(cargo build --release --bench beside --message-format=json 2>/dev/null 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 python3 benches/beside.py "$beside" target/release/etcd-monitor "$dir" "${BENCH_SECONDS:-90}" docs/performance.md
+python3 benches/backups.py "$beside" target/release/etcd-monitor target/test-bin/etcd-3.5.30 docs/performance.md

@@ -13,6 +13,7 @@
 )]
 
 mod events;
+mod fill;
 mod fleet;
 mod history;
 mod ingest;
@@ -27,6 +28,7 @@ const USAGE: &str = "usage (see benches/run.sh):
   replay  PORT TARGETS INTERVAL_MS            serve 127.0.1.1.. on PORT until killed
   fleet   PORT CLUSTERS DEAD INTERVAL_MS      serve whole members of so many clusters until killed
   ingest  PORT TARGETS INTERVAL_MS WARM_S SECONDS DIR  scrape them into a store
+  fill    ENDPOINT MIB                        a database of so much, as Kubernetes fills it
   load    ENDPOINTS CLIENTS SECONDS            puts as fast as etcd answers
   write   DIR TARGETS HOURS MOVING [METRIC…]  the same history as store and as OpenMetrics text
   query   DIR START_S END_S STEP_S ROUNDS EXPRESSION
@@ -55,6 +57,7 @@ fn main() {
             };
             ingest::run(&plan, Path::new(dir));
         }
+        ["fill", endpoint, mebibytes] => fill::run(endpoint, number(mebibytes) as u64),
         ["load", endpoints, clients, seconds] => {
             load::run(endpoints, clients.parse().unwrap(), seconds.parse().unwrap());
         }
