@@ -115,6 +115,10 @@ impl S3Server {
         }
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Python that makes `c`, the AWS SDK's client of this server.
     pub fn boto(&self) -> String {
         format!(
