@@ -20,6 +20,7 @@ mod backup_lock;
 mod backup_restore;
 mod backup_save;
 mod backup_state;
+mod backup_workloads;
 mod bad_input;
 mod cadence;
 mod capacity;
