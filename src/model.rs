@@ -27,7 +27,7 @@ mod structure;
 pub mod support;
 pub mod unit;
 
-pub use backup_state::{BackupCopy, BackupStanding, BackupState};
+pub use backup_state::{BackupCopy, BackupRow, BackupStanding, BackupState};
 pub use cause::chain;
 pub use csv::csv_cell;
 pub use event::{Event, EventKind, Severity};

@@ -9,6 +9,7 @@
 //! winner on every supported backend. `docs/storage-format.md` is the contract for other readers.
 
 mod backend;
+pub mod backups;
 mod blob;
 mod bucket;
 mod columns;

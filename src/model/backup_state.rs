@@ -53,6 +53,17 @@ pub struct BackupCopy {
     pub recovery_ms: Option<i64>,
 }
 
+/// What was seen of a backup at one place: a row of the table of backups.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackupRow {
+    pub cluster: ClusterName,
+    /// When it was seen, ms since the epoch.
+    pub ts_ms: i64,
+    pub copy: BackupCopy,
+    /// It is not there any more.
+    pub is_gone: bool,
+}
+
 /// Whether a backup may be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -66,6 +77,12 @@ pub enum BackupStanding {
 }
 
 impl BackupStanding {
+    pub const ALL: [Self; 4] = [Self::New, Self::Verified, Self::Unverified, Self::Bad];
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|standing| standing.as_str() == text)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::New => "new",
@@ -86,5 +103,23 @@ impl BackupState {
     /// Whether `other` says the same, whenever it was looked.
     pub fn is_same(&self, other: &Self) -> bool {
         Self { seen_ms: 0, ..self.clone() } == Self { seen_ms: 0, ..other.clone() }
+    }
+
+    /// What is new since `before`: copies that came, changed or went.
+    pub fn changes(&self, before: Option<&Self>) -> Vec<BackupRow> {
+        let same_place = |one: &BackupCopy, other: &BackupCopy| one.id == other.id && one.at == other.at;
+        // Beside which it has grown changes when another goes, and is not of it.
+        let bare = |copy: &BackupCopy| BackupCopy { change: None, ..copy.clone() };
+        let row = |copy: &BackupCopy, is_gone| BackupRow {
+            cluster: self.cluster.clone(),
+            ts_ms: self.seen_ms,
+            copy: bare(copy),
+            is_gone,
+        };
+        let known = before.map(|before| before.copies.as_slice()).unwrap_or_default();
+        let is_news = |copy: &&BackupCopy| !known.iter().any(|known| bare(known) == bare(copy));
+        let went = known.iter().filter(|known| !self.copies.iter().any(|copy| same_place(copy, known)));
+        let came = self.copies.iter().filter(is_news).map(|copy| row(copy, false));
+        came.chain(went.map(|copy| row(copy, true))).collect()
     }
 }

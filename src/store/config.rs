@@ -71,6 +71,8 @@ pub struct RetentionConfig {
     pub readings: ConfigDuration,
     pub events: ConfigDuration,
     pub job_runs: ConfigDuration,
+    /// What became of backups; not the backups.
+    pub backups: ConfigDuration,
     /// Superseded states, receipts, claims, ledger and heartbeat objects. The newest state of a sequence
     /// is never deleted.
     pub state: ConfigDuration,
@@ -89,6 +91,7 @@ impl Default for RetentionConfig {
             readings: days(90),
             events: days(400),
             job_runs: days(90),
+            backups: days(1_830),
             state: days(7),
         }
     }

@@ -19,11 +19,19 @@ pub enum Table {
     Readings,
     Events,
     JobRuns,
+    Backups,
 }
 
 impl Table {
-    pub const ALL: [Self; 6] =
-        [Self::Samples, Self::Rollup5m, Self::Rollup1h, Self::Readings, Self::Events, Self::JobRuns];
+    pub const ALL: [Self; 7] = [
+        Self::Samples,
+        Self::Rollup5m,
+        Self::Rollup1h,
+        Self::Readings,
+        Self::Events,
+        Self::JobRuns,
+        Self::Backups,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -33,6 +41,7 @@ impl Table {
             Self::Readings => "readings",
             Self::Events => "events",
             Self::JobRuns => "job_runs",
+            Self::Backups => "backups",
         }
     }
 
@@ -74,6 +83,7 @@ impl Table {
                 required(plain("summary")),
                 required(plain("errors")),
             ],
+            Self::Backups => backup_fields(),
         };
         Arc::new(Schema::new(fields))
     }
@@ -85,6 +95,7 @@ impl Table {
             Self::Readings => &["cluster", "instance"],
             Self::Events => &["cluster", "id"],
             Self::JobRuns => &["job", "shard", "attempt"],
+            Self::Backups => &["cluster", "at", "id"],
         }
     }
 
@@ -147,6 +158,27 @@ fn series_fields() -> Vec<Field> {
         ["cluster", "metric", "instance", "labels"].map(|name| required(text(name))).into();
     fields.push(instant_field("ts", false));
     fields
+}
+
+fn backup_fields() -> Vec<Field> {
+    vec![
+        required(text("cluster")),
+        required(text("at")),
+        required(plain("id")),
+        required(instant_field("ts", false)),
+        required(flag("external")),
+        required(flag("gone")),
+        required(flag("condemned")),
+        required(instant_field("finished", false)),
+        required(int("bytes")),
+        int("stored_bytes"),
+        int("revision"),
+        required(flag("encrypted")),
+        required(text("state")),
+        text("level"),
+        required(text("why")),
+        int("recovery_ms"),
+    ]
 }
 
 fn reading_fields() -> Vec<Field> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use etcd_monitor::store::{Store, StoreConfig, backups as table_of_backups};
 use serde_json::Value;
 
 use crate::etcd_cluster::{EtcdCluster, Options, Version};
@@ -99,6 +100,17 @@ async fn the_list_the_page_and_its_twin_say_the_same() {
         (&id.into(), &"verified".into()),
         "{twin}"
     );
+    // The table has what became of it, also when the files are merged.
+    let url = place.folder.path().join("store").display().to_string();
+    let store = Store::open(&StoreConfig { url, ..StoreConfig::default() }, &|_| None).await.expect("opens");
+    place.done(&["run", "compact"]);
+    let rows = table_of_backups::range(&store, 0, i64::MAX).await.expect("reads");
+    let states: Vec<(&str, bool)> = rows.iter().map(|row| (row.copy.state.as_str(), row.is_gone)).collect();
+    assert_eq!(states, [("new", false), ("verified", false)]);
+    std::fs::remove_dir_all(place.folder.path().join("store/backups")).expect("removed");
+    place.done(&["run", "verify"]);
+    let rows = table_of_backups::range(&store, 0, i64::MAX).await.expect("reads");
+    assert!(rows.len() == 3 && rows[2].is_gone && rows[2].copy.id == id, "{rows:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,6 +23,7 @@ pub struct CutProxy {
 struct Shared {
     upstream: u16,
     cut: Cut,
+    delay: Duration,
     requests: AtomicUsize,
     /// 0 until it is started.
     victim: AtomicU32,
@@ -30,10 +31,24 @@ struct Shared {
 
 impl CutProxy {
     pub fn to(upstream: u16, cut: Cut) -> Self {
+        Self::start(upstream, cut, Duration::ZERO)
+    }
+
+    /// Kills nobody, and takes its time for every request.
+    pub fn slow(upstream: u16, delay: Duration) -> Self {
+        Self::start(upstream, Cut::Never, delay)
+    }
+
+    fn start(upstream: u16, cut: Cut, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("bound").port();
-        let shared =
-            Arc::new(Shared { upstream, cut, requests: AtomicUsize::new(0), victim: AtomicU32::new(0) });
+        let shared = Arc::new(Shared {
+            upstream,
+            cut,
+            delay,
+            requests: AtomicUsize::new(0),
+            victim: AtomicU32::new(0),
+        });
         let of_threads = Arc::clone(&shared);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -89,6 +104,7 @@ impl Shared {
             self.kill();
             return Ok(());
         }
+        std::thread::sleep(self.delay);
         let mut server = TcpStream::connect(("127.0.0.1", self.upstream))?;
         let line = request.windows(2).position(|two| two == b"\r\n").unwrap_or(0) + 2;
         server.write_all(&request[..line])?;

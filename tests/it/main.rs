@@ -13,6 +13,7 @@
 mod ack_link;
 mod alert_test;
 mod backup_database;
+mod backup_destinations;
 mod backup_inspect;
 mod backup_keep;
 mod backup_kills;

@@ -197,6 +197,8 @@ struct Whole<'a> {
     keys: Option<Bucket>,
     found: Found,
     notes: Vec<String>,
+    /// For the hash at the newest revision.
+    kept: KeptRecords,
 }
 
 impl<'a> Whole<'a> {
@@ -252,23 +254,30 @@ impl<'a> Whole<'a> {
             })?;
         }
         notes.extend(order.note());
+        let kept = kept.finish();
         let found = Found {
             status_hash,
             // Members up to 3.5.15 and 3.4.33 delete the compacted tombstone that was the newest record.
             revision: order.last.map_or(1, |last| last.main).max(compact_revision),
             compact_revision,
             entries,
-            keys: kept.finish().alive,
+            keys: kept.alive,
             bytes: tree.meta().pages * tree.meta().page_bytes,
             hash_kv: None,
         };
-        Ok(Self { tree, keys, found, notes })
+        Ok(Self { tree, keys, found, notes, kept })
     }
 
     /// HashKV at `revision`, which lies between the compaction and the newest.
     fn hash_kv(&self, revision: i64, progress: &Progress) -> Result<HashAt, Damage> {
         let compact_revision = self.found.compact_revision;
-        let kept = self.kept(revision, progress)?;
+        let of_then;
+        let kept = if revision == self.found.revision {
+            &self.kept
+        } else {
+            of_then = self.kept(revision, progress)?;
+            &of_then
+        };
         let mut crc = Crc::new();
         crc.update(b"key");
         let mut place = 0;

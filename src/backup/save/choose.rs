@@ -122,13 +122,17 @@ impl Chosen {
         SaveError::Etcd { instance: self.source.instance.to_string(), source }
     }
 
-    /// Asks for revision, compaction, hashes and the number of keys. What may be missing is the other member's word and the
-    /// number; that the source cannot hash says that it cannot be copied either: both take the same right.
+    /// Asks for revision, compaction, hashes and the number of keys. Any of these may be missing but the right to hash: a copy
+    /// takes the same right.
     pub(super) async fn said(&self) -> Result<Said, EtcdError> {
         let header = self.member.status().await?.header.unwrap_or_default();
         let revision = header.revision;
-        let own = hash_at(&self.member, self.source.member_id, revision).await?;
-        let mut hashes = vec![own];
+        let mut hashes = match hash_at(&self.member, self.source.member_id, revision).await {
+            Ok(own) => vec![own],
+            Err(error) if is_refused(&error) => return Err(error),
+            // Too busy to hash: a copy that is verified later is better than none.
+            Err(_) => Vec::new(),
+        };
         if let Some((other, id)) = &self.other
             && let Ok(hash) = hash_at(other, *id, revision).await
         {

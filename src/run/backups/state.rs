@@ -4,7 +4,9 @@ use super::{Backups, Others, Rhythm};
 use crate::backup::{Foreign, Listing, catalog, overview};
 use crate::config::{Config, Environment};
 use crate::model::{BackupState, ClusterName};
+use crate::store::backups as rows_of_backups;
 use crate::store::key::SequenceKey;
+use crate::store::sequence::Appended;
 use crate::store::{Store, StoreError, Writer, sequence};
 
 /// What is known of each configured cluster, and of each that has backups.
@@ -37,20 +39,27 @@ pub fn states(
     names.into_iter().map(state).collect()
 }
 
-/// Keeps what is new; a cluster that never had a backup has no state.
+/// Keeps what is new, and writes the rows of what changed.
 ///
 /// # Errors
 /// When the store cannot be used.
 pub async fn keep(store: &Store, writer: &Writer, states: &[BackupState]) -> Result<(), StoreError> {
-    for state in states.iter().filter(|state| !state.copies.is_empty()) {
+    for state in states {
         let key = SequenceKey::backups(state.cluster.as_str());
         let (number, last) = match sequence::latest::<BackupState>(store, &key).await? {
             Some((number, last)) => (number, Some(last)),
+            // A cluster that never had a backup has no state.
+            None if state.copies.is_empty() => continue,
             None => (0, None),
         };
-        if !last.is_some_and(|last| last.is_same(state)) {
-            // Who loses a race said the same a moment before.
-            sequence::append(store, &key, number + 1, state, writer).await?;
+        if last.as_ref().is_some_and(|last| last.is_same(state)) {
+            continue;
+        }
+        // Who loses a race said the same a moment before.
+        let appended = sequence::append(store, &key, number + 1, state, writer).await?;
+        if matches!(appended, Appended::Won) {
+            let rows = state.changes(last.as_ref());
+            rows_of_backups::write(store, writer, state.seen_ms, &rows).await?;
         }
     }
     Ok(())

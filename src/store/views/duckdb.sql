@@ -63,3 +63,15 @@ WITH hidden AS (
 SELECT DISTINCT ON (dt, job, shard, attempt, slot) * EXCLUDE (level, filename)
 FROM read_parquet('{root}/data/job_runs/*/*/*.parquet', hive_partitioning = true, filename = true)
 WHERE filename NOT IN (SELECT filename FROM hidden);
+
+-- table backups
+-- What became of every copy of a backup: a row when it is first seen, and one for each change.
+CREATE OR REPLACE VIEW backups AS
+WITH hidden AS (
+    SELECT '{root}/' || unnest(from_json(decode(value), '["VARCHAR"]')) AS filename
+    FROM parquet_kv_metadata('{root}/data/backups/*/*/*.parquet')
+    WHERE decode(key) = 'etcd_monitor.sources'
+)
+SELECT DISTINCT ON (cluster, "at", id, ts) * EXCLUDE (level, filename)
+FROM read_parquet('{root}/data/backups/*/*/*.parquet', hive_partitioning = true, filename = true)
+WHERE filename NOT IN (SELECT filename FROM hidden);
