@@ -104,8 +104,8 @@ async fn save_from(order: &Order<'_>, source: &Chosen, progress: &Progress) -> R
     let writer = Writer::new(order.config.compression_level, &recipients)?;
     let encrypted = !recipients.is_empty();
     let started_ms = (order.now_ms)();
-    let pace = Pace::begin(source, order.config).await;
     let said = source.said().await.map_err(|error| source.failed(error))?;
+    let pace = Pace::begin(source, order.config).await;
     let stream = source.member.database(PATIENCE).await.map_err(|error| source.failed(error))?;
     progress.done.store(0, Ordering::Relaxed);
     progress.total.store(0, Ordering::Relaxed);

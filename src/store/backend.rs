@@ -82,8 +82,11 @@ pub(super) fn open(config: &StoreConfig, env: Env<'_>) -> Result<Backend, StoreE
             cloud(url, builder.build())
         }
         Some(("az", _)) => {
-            let mut builder =
-                MicrosoftAzureBuilder::new().with_url(url).with_client_options(client()).with_retry(retry());
+            let plain_http = env("AZURE_ALLOW_HTTP").is_some_and(|value| value == "true");
+            let mut builder = MicrosoftAzureBuilder::new()
+                .with_url(url)
+                .with_client_options(client().with_allow_http(plain_http))
+                .with_retry(retry());
             for (key, value) in set::<AzureConfigKey>(&AZURE_VARIABLES, env) {
                 builder = builder.with_config(key, value);
             }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs everything the tests start: etcd 3.4 and 3.5, Prometheus, Alertmanager, S3 and SMTP servers, DuckDB, Chromium;
+# Installs everything the tests start: etcd 3.4 and 3.5, Prometheus, Alertmanager, S3, Azure and SMTP servers, DuckDB, Chromium;
 # what cuts networks between members and slows their disks.
 # Safe to run again: what is there stays.
 set -eu
@@ -29,4 +29,10 @@ install_packages "for the tests" $wanted
 
 tests/deps/etcd.sh
 tests/deps/python.sh
+# Azure's blob storage, into target/ as the others.
+if ! cmp -s tests/deps/azurite/package-lock.json target/azurite/package-lock.json || [ ! -x target/azurite/node_modules/.bin/azurite-blob ]; then
+    mkdir -p target/azurite
+    cp tests/deps/azurite/package.json tests/deps/azurite/package-lock.json target/azurite/
+    (cd target/azurite && npm ci --ignore-scripts --no-audit --no-fund --silent)
+fi
 cd tests/e2e && npm ci --ignore-scripts --no-audit --no-fund --silent

@@ -8,6 +8,7 @@ use etcd_monitor::backup::{
 };
 use etcd_monitor::store::{Store, StoreConfig};
 
+use crate::azure::Azurite;
 use crate::etcd_cluster::{EtcdCluster, Options, Version};
 use crate::program;
 use crate::s3::S3Server;
@@ -68,11 +69,12 @@ async fn filled(version: Version) -> EtcdCluster {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_a_follower_is_what_the_members_say_everywhere_it_is() {
-    let (moto, seaweed) = (S3Server::moto(), S3Server::seaweed());
+    let (moto, seaweed, azurite) = (S3Server::moto(), S3Server::seaweed(), Azurite::start());
     let here = tempfile::tempdir().expect("a folder");
     let destinations = [
         folder(here.path(), "folder").await,
         Destination { name: "moto".to_owned(), store: moto.store("backups").await, lock: None },
+        Destination { name: "azurite".to_owned(), store: azurite.store("backups").await, lock: None },
         Destination { name: "seaweed".to_owned(), store: seaweed.store("backups").await, lock: None },
     ];
     let key = age::x25519::Identity::generate();
@@ -82,7 +84,7 @@ async fn a_backup_of_a_follower_is_what_the_members_say_everywhere_it_is() {
         config.encryption.recipients = if n == 1 { vec![key.to_public().to_string()] } else { Vec::new() };
         let made = saved(&cluster, &config, &destinations, n as u128).await;
         let manifest = &made.manifest;
-        assert_eq!((made.stored.len(), made.failed.len()), (3, 0), "{made:?}");
+        assert_eq!((made.stored.len(), made.failed.len()), (4, 0), "{made:?}");
         assert!(!manifest.source.is_leader, "a follower was there");
         let leader = cluster.leader().await;
         assert_ne!(manifest.source.instance.as_str(), cluster.instance(leader));
@@ -110,7 +112,7 @@ async fn a_backup_of_a_follower_is_what_the_members_say_everywhere_it_is() {
     let listing = catalog::list(&destinations, None).await;
     assert_eq!(
         (listing.backups.len(), listing.problems.len(), listing.orphans.len()),
-        (9, 0, 0),
+        (12, 0, 0),
         "{listing:?}"
     );
 }

@@ -12,6 +12,7 @@
 
 mod ack_link;
 mod alert_test;
+mod azure;
 mod backup_database;
 mod backup_destinations;
 mod backup_inspect;

@@ -127,18 +127,23 @@ impl Chosen {
     pub(super) async fn said(&self) -> Result<Said, EtcdError> {
         let header = self.member.status().await?.header.unwrap_or_default();
         let revision = header.revision;
-        let mut hashes = match hash_at(&self.member, self.source.member_id, revision).await {
+        let other = async {
+            match &self.other {
+                Some((other, id)) => hash_at(other, *id, revision).await.ok(),
+                None => None,
+            }
+        };
+        let own = hash_at(&self.member, self.source.member_id, revision);
+        let count = self.member.count_keys(revision, HASH_DEADLINE);
+        let (own, other, keys) = tokio::join!(own, other, count);
+        let mut hashes = match own {
             Ok(own) => vec![own],
             Err(error) if is_refused(&error) => return Err(error),
             // Too busy to hash: a copy that is verified later is better than none.
             Err(_) => Vec::new(),
         };
-        if let Some((other, id)) = &self.other
-            && let Ok(hash) = hash_at(other, *id, revision).await
-        {
-            hashes.push(hash);
-        }
-        let keys = self.member.count_keys(revision, HASH_DEADLINE).await.ok();
+        hashes.extend(other);
+        let keys = keys.ok();
         let compact_revision = hashes.first().map_or(0, |hash| hash.compact_revision.max(0));
         Ok(Said { revision, compact_revision, keys, hashes })
     }

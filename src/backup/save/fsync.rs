@@ -19,6 +19,11 @@ impl Fsyncs {
         Self(lines.filter_map(bucket).collect())
     }
 
+    /// The bound that 99 % of all fsyncs stayed below since the member started, seconds; `None` of too few.
+    pub(super) fn p99(&self) -> Option<f64> {
+        self.p99_since(&Self(self.0.iter().map(|(bound, _)| (*bound, 0.0)).collect()))
+    }
+
     /// The bound that 99 % of the fsyncs since `before` stayed below, seconds; `None` of too few, and after a restart.
     pub(super) fn p99_since(&self, before: &Self) -> Option<f64> {
         let since: Vec<(f64, f64)> =

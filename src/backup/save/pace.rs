@@ -14,8 +14,6 @@ const SLOWER: f64 = 2.0;
 const HEALTHY_SECONDS: f64 = 0.010;
 /// A member that suffers for so long suffers from something else, and a stream that stands still keeps its old pages.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
-/// Long enough to have fsyncs to compare with.
-const BASELINE: Duration = Duration::from_secs(1);
 
 pub(super) struct Pace<'a> {
     source: &'a Chosen,
@@ -23,22 +21,20 @@ pub(super) struct Pace<'a> {
     began: Instant,
     bytes: u64,
     last: Option<(Instant, Fsyncs)>,
-    /// p99 before the stream, seconds.
+    /// p99 of all fsyncs before the stream, seconds.
     before: Option<f64>,
     paused: Duration,
 }
 
 impl<'a> Pace<'a> {
-    /// Looks at the member's fsyncs for a second, to compare with.
+    /// Looks at the member's fsyncs so far, to compare with.
     pub(super) async fn begin(source: &'a Chosen, config: &BackupConfig) -> Self {
         let bytes_per_second = config.bandwidth.map(|bandwidth| bandwidth.0 as f64);
         let (began, paused) = (Instant::now(), Duration::ZERO);
         let mut pace = Self { source, bytes_per_second, began, bytes: 0, last: None, before: None, paused };
-        let first = look(source).await;
-        tokio::time::sleep(BASELINE).await;
-        let second = look(source).await;
-        pace.before = first.zip(second.as_ref()).and_then(|(first, second)| second.p99_since(&first));
-        pace.last = second.map(|fsyncs| (Instant::now(), fsyncs));
+        let fsyncs = look(source).await;
+        pace.before = fsyncs.as_ref().and_then(Fsyncs::p99);
+        pace.last = fsyncs.map(|fsyncs| (Instant::now(), fsyncs));
         pace.began = Instant::now();
         pace
     }

@@ -8,6 +8,7 @@ use etcd_monitor::store::{Create, Store, StoreConfig, Writer, ledger, samples};
 use futures::future::join_all;
 
 use super::rows;
+use crate::azure::Azurite;
 use crate::s3::S3Server;
 
 #[tokio::test]
@@ -31,6 +32,12 @@ async fn moto_conforms() {
 async fn seaweed_conforms() {
     let server = S3Server::seaweed();
     conforms(&server.store("prefix").await).await;
+}
+
+#[tokio::test]
+async fn azurite_conforms() {
+    let server = Azurite::start();
+    conforms(&server.store("a/prefix").await).await;
 }
 
 pub async fn local(folder: &tempfile::TempDir) -> Store {
