@@ -24,6 +24,8 @@ ETCD_MONITOR_FAULTS=live "$cargo" test --test it -- --nocapture faults_of_real_c
 ETCD_MONITOR_SOAK_SCRAPES="${ETCD_MONITOR_SOAK_SCRAPES:-1800}" "$cargo" test --test it -- --nocapture scrapes_of_members
 # Saved databases, damaged in more ways, after more kinds of work.
 ETCD_MONITOR_SOAK_MUTATIONS="${ETCD_MONITOR_SOAK_MUTATIONS:-100000}" "$cargo" test --test it -- --nocapture backup_database
+# Backups of members that are used in more ways.
+ETCD_MONITOR_SOAK_WORKLOADS="${ETCD_MONITOR_SOAK_WORKLOADS:-100}" "$cargo" test --test it -- --nocapture backup_workloads
 # Backups killed at every request of theirs.
 ETCD_MONITOR_SOAK_BACKUP_KILLS=1 "$cargo" test --test it -- --nocapture backup_kills
 # Sequences over a store that fails.

@@ -222,18 +222,63 @@ async fn with_authentication_it_takes_the_root_role() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_dies_in_the_middle_is_followed_by_the_next() {
-    let mut cluster =
-        EtcdCluster::start(3, Options { version: Version::V3_5_30, ..Options::default() }).await;
+/// Some seconds of a stream.
+fn slowly() -> BackupConfig {
+    BackupConfig { bandwidth: Some(ByteSize(8 << 20)), ..BackupConfig::default() }
+}
+
+async fn with_24_megabytes(version: Version) -> EtcdCluster {
+    let cluster = EtcdCluster::start(3, Options { version, ..Options::default() }).await;
     let mut client = cluster.client().await;
     for n in 0..24 {
         client.put(format!("large {n}"), vec![n; 1_000_000], None).await.expect("put");
     }
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_change_in_the_middle_does_it_no_harm() {
+    let cluster = with_24_megabytes(Version::V3_4).await;
     let here = tempfile::tempdir().expect("a folder");
     let there = folder(here.path()).await;
-    // Some seconds for all of it.
-    let config = BackupConfig { bandwidth: Some(ByteSize(8 << 20)), ..BackupConfig::default() };
+    let (config, of, progress) = (slowly(), cluster.config(), Progress::default());
+    let now_ms = || chrono::Utc::now().timestamp_millis();
+    let order = Order {
+        cluster: &of,
+        login: None,
+        config: &config,
+        destinations: std::slice::from_ref(&there),
+        id: BackupId::new(now_ms(), 1),
+        origin: Origin::Command,
+        now_ms: &now_ms,
+    };
+    // Both followers lead in turn, the one that is copied among them.
+    let move_leader = async {
+        for share in [2, 6] {
+            while progress.bytes().0 < share << 20 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let leader = cluster.leader().await;
+            let mut client = Client::connect([cluster.endpoint(leader)], None).await.expect("a client");
+            let members = client.member_list().await.expect("a list");
+            let next = format!("m{}", (leader + 1) % 3);
+            let next =
+                members.members().iter().find(|member| member.name() == next).expect("it is there").id();
+            client.move_leader(next).await.expect("moved");
+        }
+    };
+    let (made, ()) = tokio::join!(save(&order, &progress), move_leader);
+    let made = made.expect("a backup");
+    let found = checked(&there, &made, here.path()).await;
+    assert_eq!(found.judgement.state, VerdictState::Verified, "{:?}", found.judgement);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_dies_in_the_middle_is_followed_by_the_next() {
+    let mut cluster = with_24_megabytes(Version::V3_5_30).await;
+    let here = tempfile::tempdir().expect("a folder");
+    let there = folder(here.path()).await;
+    let config = slowly();
     let of = cluster.config();
     let progress = Progress::default();
     let now_ms = || chrono::Utc::now().timestamp_millis();
