@@ -69,9 +69,12 @@ pub async fn list(destinations: &[Destination], cluster: Option<&ClusterName>) -
             listing.problems.push(format!("{}: {}", destination.name, crate::model::chain(&error)));
         }
     }
+    // Two ids of one second are in no order.
     listing.backups.sort_by(|a, b| {
-        let key =
-            |kept: &Kept| (kept.manifest.id.clone(), kept.manifest.cluster.clone(), kept.destination.clone());
+        let key = |kept: &Kept| {
+            let Manifest { finished_ms, id, cluster, .. } = &kept.manifest;
+            (*finished_ms, id.clone(), cluster.clone(), kept.destination.clone())
+        };
         key(a).cmp(&key(b))
     });
     listing

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::object::recipient;
 use super::{ExternalConfig, RetentionConfig};
 use crate::model::SecretRef;
 use crate::model::unit::{ByteSize, ConfigDuration};
-use crate::store::{LockConfig, S3Config};
+use crate::store::{LockConfig, S3Config, StoreConfig};
 
 /// What is saved where. How often is the schedule of the job `backup`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +58,55 @@ impl Default for BackupConfig {
     }
 }
 
+impl BackupConfig {
+    /// What is wrong, by key.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        let mut names: Vec<&str> = Vec::new();
+        for (at, destination) in self.destination.iter().enumerate() {
+            let key = format!("backup.destination[{at}]");
+            if let Some(problem) = url_problem(&destination.url, &destination.s3) {
+                problems.push((format!("{key}.url"), format!("{:?}: {problem}", destination.url)));
+            }
+            if destination.object_lock.is_some() && !destination.url.starts_with("s3://") {
+                let why = "only S3 has Object Lock, and this is no s3:// URL".to_owned();
+                problems.push((format!("{key}.object-lock"), why));
+            }
+            problems.extend(taken(&mut names, &destination.name, &key));
+        }
+        for (at, external) in self.external.iter().enumerate() {
+            let key = format!("backup.external[{at}]");
+            if let Some(problem) = url_problem(&external.url, &external.s3) {
+                problems.push((format!("{key}.url"), format!("{:?}: {problem}", external.url)));
+            }
+            problems.extend(taken(&mut names, &external.name, &key));
+        }
+        for text in &self.encryption.recipients {
+            if let Err(error) = recipient(text) {
+                problems.push(("backup.encryption.recipients".to_owned(), error.to_string()));
+            }
+        }
+        if !(1..=19).contains(&self.compression_level) {
+            let why = format!("{} is not one of 1 to 19", self.compression_level);
+            problems.push(("backup.compression-level".to_owned(), why));
+        }
+        problems
+    }
+}
+
+fn url_problem(url: &str, s3: &S3Config) -> Option<String> {
+    StoreConfig { url: url.to_owned(), s3: s3.clone(), ..StoreConfig::default() }.url_problem()
+}
+
+/// Series and commands tell places apart by their names.
+fn taken<'a>(names: &mut Vec<&'a str>, name: &'a str, key: &str) -> Option<(String, String)> {
+    if names.contains(&name) {
+        return Some((format!("{key}.name"), format!("{name:?} is the name of another one")));
+    }
+    names.push(name);
+    None
+}
+
 /// Restores on trial: an etcd is started from the newest backup of each cluster, on loopback, and asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -97,4 +147,43 @@ pub struct EncryptionConfig {
     /// Where secret keys (`AGE-SECRET-KEY-1…`) are, for verifying and restoring. A host without one makes backups all the
     /// same, and cannot verify them beyond L0.
     pub identities: Vec<SecretRef>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_named_by_its_key() {
+        let text = r#"
+            compression-level = 30
+            [[destination]]
+            name = "a"
+            url = "ftp://x"
+            [[destination]]
+            name = "a"
+            url = "/backups"
+            object-lock = { for = "7d", mode = "compliance" }
+            [[external]]
+            name = "a"
+            cluster = "c"
+            url = "s3://"
+            every = "1d"
+            [encryption]
+            recipients = ["nobody"]
+        "#;
+        let config: BackupConfig = toml::from_str(text).expect("it can be read");
+        let keys: Vec<String> = config.problems().into_iter().map(|(key, _)| key).collect();
+        let expected = [
+            "backup.destination[0].url",
+            "backup.destination[1].object-lock",
+            "backup.destination[1].name",
+            "backup.external[0].url",
+            "backup.external[0].name",
+            "backup.encryption.recipients",
+            "backup.compression-level",
+        ];
+        assert_eq!(keys, expected);
+        assert!(BackupConfig::default().problems().is_empty());
+    }
 }

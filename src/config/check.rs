@@ -78,8 +78,10 @@ pub(super) fn from_document(
         Ok(source) => config.ack = source,
         Err((key, message)) => document.error_at(lines.section, key, message),
     }
-    for (key, message) in config.watch.problems() {
-        document.error_at(None, &format!("watch.{key}"), message);
+    let of_watch = config.watch.problems().into_iter();
+    let of_watch = of_watch.map(|(key, message)| (format!("watch.{key}"), message));
+    for (key, message) in of_watch.chain(config.backup.problems()) {
+        document.error_at(None, &key, message);
     }
     if let Err(error) = config.scrape.keep() {
         document.error_at(None, "scrape.drop", error.to_string());
