@@ -112,6 +112,11 @@ pub(crate) fn backup_tile(facts: &Facts<'_>) -> Tile {
         (true, _) => Badge::new("crit", "Bad"),
         (_, Some(intervals)) if intervals > 3.0 => Badge::new("crit", "Too old"),
         (_, Some(intervals)) if intervals > 1.5 => Badge::new("warn", "Old"),
+        // A tile has no room for more.
+        _ if newest.state == BackupStanding::New => Badge::new("unknown", "New"),
+        _ if newest.state == BackupStanding::Unverified && !newest.is_external => {
+            Badge::new("warn", "Unverified")
+        }
         _ => badge(newest),
     };
     let mut notes = vec![format!("old · {}", human_bytes(newest.bytes as f64))];
