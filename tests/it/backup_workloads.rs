@@ -236,6 +236,15 @@ async fn with_24_megabytes(version: Version) -> EtcdCluster {
     cluster
 }
 
+/// Waits until so many bytes of the stream came.
+async fn came(progress: &Progress, bytes: u64) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(120);
+    while progress.bytes().0 < bytes {
+        assert!(std::time::Instant::now() < deadline, "the stream does not come: {progress:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_change_in_the_middle_does_it_no_harm() {
     let cluster = with_24_megabytes(Version::V3_4).await;
@@ -255,9 +264,7 @@ async fn a_leader_change_in_the_middle_does_it_no_harm() {
     // Both followers lead in turn, the one that is copied among them.
     let move_leader = async {
         for share in [2, 6] {
-            while progress.bytes().0 < share << 20 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            came(&progress, share << 20).await;
             let leader = cluster.leader().await;
             let mut client = Client::connect([cluster.endpoint(leader)], None).await.expect("a client");
             let members = client.member_list().await.expect("a list");
@@ -295,9 +302,7 @@ async fn a_member_that_dies_in_the_middle_is_followed_by_the_next() {
     let leader = cluster.leader().await;
     let followers: Vec<usize> = (0..3).filter(|member| *member != leader).collect();
     let kill = async {
-        while progress.bytes().0 < 2 << 20 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        came(&progress, 2 << 20).await;
         // One of them is the source: the first dies, and if it was not the source nothing is to be seen of that.
         cluster.kill(followers[0]);
     };
