@@ -4,6 +4,7 @@ mod ack;
 mod alert;
 mod alerts;
 mod backup;
+mod bench;
 mod capacity;
 mod check;
 mod compare;
@@ -90,6 +91,9 @@ pub enum Command {
     /// Make backups, list them, verify them
     #[command(subcommand, after_help = help::BACKUP)]
     Backup(backup::BackupCommand),
+    /// Measure what a cluster can do, with load under a prefix of our own
+    #[command(after_help = help::BENCH)]
+    Bench(Box<bench::Bench>),
     /// Show all clusters in one table, who is unlike the others, and what they come to by tag
     #[command(after_help = help::FLEET)]
     Fleet(fleet::Fleet),
@@ -218,6 +222,7 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Capacity(capacity) => capacity.execute(&global).await,
             Command::Inspect(inspect) => inspect.execute(&global).await,
             Command::Backup(backup) => backup.execute(&global).await,
+            Command::Bench(bench) => bench.execute(&global).await,
             Command::Fleet(fleet) => fleet.execute(&global).await,
             Command::Compare(compare) => compare.execute(&global).await,
             Command::Discover(discover) => discover.execute(&global).await,

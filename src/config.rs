@@ -31,6 +31,7 @@ pub use sections::{JobConfig, JobsConfig, LogConfig, LogFormat, QueryConfig};
 use self::recipe::Recipe;
 use crate::alert::{Routes, StormConfig};
 use crate::backup::BackupConfig;
+use crate::bench::BenchConfig;
 use crate::deliver::{AckSource, Channel, DeadMan, StandingSilences};
 use crate::discover::data_dir::{Places, sharing_disk};
 use crate::discover::source::Source;
@@ -61,6 +62,7 @@ pub struct Config {
     pub watch: WatchConfig,
     pub inspect: InspectConfig,
     pub backup: BackupConfig,
+    pub bench: BenchConfig,
     /// The shipped packs and the rule files, in that order, with what is switched off.
     pub rules: RuleBook,
     pub slos: Vec<SloConfig>,

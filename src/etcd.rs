@@ -2,8 +2,8 @@
 //!
 //! Owns: endpoints, TLS and mTLS (PEM files are read again when they change), user and password, a deadline
 //! on every call, the pace per member ([`Pace`]), the breaker, and errors that say what to do.
-//! Refuses: knowing what the answers mean for health (that is `probe`), reading the environment, and any
-//! call that changes a cluster.
+//! Refuses: knowing what the answers mean for health (that is `probe`), and reading the environment. What changes
+//! a cluster goes through a [`Pipe`] only, which is there for the load of benchmarks.
 //!
 //! Every [`Member`] has a connection of its own: a balancing client would ask whichever member it likes.
 
@@ -21,7 +21,7 @@ pub mod wire;
 pub use config::{AuthConfig, ClusterConfig, Login, TimeoutConfig, TlsConfig};
 pub use error::EtcdError;
 pub(crate) use error::transport as explain_transport;
-pub use member::{Answer, DatabaseStream, Member};
+pub use member::{Answer, DatabaseStream, Inflow, Member, Method, Outbox, Pipe, frame, range_end};
 pub use membership::{Found as FoundMember, members};
 pub use overrides::{BackupOverrides, ScrapeOverrides, WatchOverrides};
 pub use pace::Pace;

@@ -6,6 +6,7 @@
 
 pub mod alert;
 pub mod backup;
+pub mod bench;
 pub mod capacity;
 pub mod cli;
 pub mod compare;

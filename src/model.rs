@@ -6,6 +6,7 @@
 //! the Unix epoch (UTC).
 
 mod backup_state;
+mod bench_run;
 pub mod catalogue;
 mod cause;
 mod csv;
@@ -28,6 +29,10 @@ pub mod support;
 pub mod unit;
 
 pub use backup_state::{BackupCopy, BackupRow, BackupStanding, BackupState};
+pub use bench_run::{
+    BENCH_FORMAT, BenchCleanUp, BenchClient, BenchFailure, BenchHash, BenchKeys, BenchLatency, BenchMember,
+    BenchOutcome, BenchPart, BenchRun, BenchSecond, BenchServer,
+};
 pub use cause::chain;
 pub use csv::csv_cell;
 pub use event::{Event, EventKind, Severity};

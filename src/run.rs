@@ -6,6 +6,7 @@
 
 pub mod ack_desk;
 pub mod backups;
+pub mod benches;
 pub mod clock;
 mod configured;
 mod context;
@@ -19,7 +20,7 @@ pub mod live;
 pub mod node_settings;
 mod process;
 pub mod reload;
-mod signal;
+pub mod signal;
 pub mod site_server;
 mod spec;
 mod switch;

@@ -10,6 +10,7 @@
 
 mod backend;
 pub mod backups;
+pub mod bench_runs;
 mod blob;
 mod bucket;
 mod columns;

@@ -84,7 +84,7 @@ impl Connect {
 }
 
 /// The `ETCDCTL_*` variables that stand for flags.
-fn environment_flags() -> Result<EtcdctlFlags, Stop> {
+pub(super) fn environment_flags() -> Result<EtcdctlFlags, Stop> {
     let environment = process_environment();
     let text = |name: &str| environment.get(name).cloned().filter(|value| !value.is_empty());
     let truth = |name: &str| match text(name).as_deref() {

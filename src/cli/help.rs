@@ -52,6 +52,23 @@ etcd is not asked. Changes are those since the compaction. Memory stays below 12
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 70 a bug.";
 
+pub const BENCH: &str = "\
+Examples:
+  The commands of etcd's documentation, with `etcd-monitor bench` for `benchmark`:
+    etcd-monitor bench --endpoints=10.0.0.1:2379 --target-leader --conns=1 --clients=1 put --key-size=8 \\
+      --sequential-keys --total=10000 --val-size=256
+    etcd-monitor bench --endpoints=10.0.0.1:2379 --conns=100 --clients=1000 range YOUR_KEY --consistency=l --total=100000
+  How long puts take at a rate that the cluster does not choose:
+    etcd-monitor bench put --rate=500 --clients=100 --val-size=256 --duration=1m
+
+With --rate a request has a time at which it is due, and its latency counts from then, whether or not the answers before it
+were late; the latency from when it was really sent is told, too. Everything that is written is below
+/etcd-monitor/bench/ and is deleted in the end, by the next run if this one is killed. The load stops when the leader changes,
+WAL fsyncs take three times as long as before (and more than 10 ms), a database takes more than 70 % of its quota, or
+more than 5 % of the requests fail.
+
+Exit codes: 0 done, 1 failed or stopped, 2 wrong usage or configuration, 3 done, but some requests failed, 70 a bug.";
+
 pub const RESTORE: &str = "\
 Examples:
   How the whole cluster is restored, member by member; nothing is touched:

@@ -23,6 +23,17 @@ const STREAMING: &str =
     "{spinner} {prefix}: {bytes} of {total_bytes}, {bytes_per_sec}, {elapsed}, {eta} left";
 const COUNTING: &str = "{spinner} {prefix}: {pos} of {len} files{msg}, {elapsed}, {eta} left";
 
+const WORKING: &str = "{spinner} {prefix}: {pos} of {len} {msg}, {per_sec}, {elapsed}, {eta} left";
+
+/// How far something is.
+#[derive(Debug, Clone, Copy)]
+pub struct Amount {
+    pub done: u64,
+    pub of: u64,
+    /// What is counted.
+    pub what: &'static str,
+}
+
 /// A line of progress; dropping it takes it off the terminal.
 pub struct Progress {
     bar: ProgressBar,
@@ -96,6 +107,44 @@ impl Progress {
                         bar.set_style(style);
                     }
                 }
+                bar.set_position(done);
+                bar.tick();
+                if !waits(REFRESH) {
+                    break;
+                }
+            }
+            bar.finish_and_clear();
+        });
+        self.drawing = Some((quit, thread));
+        self
+    }
+
+    /// Shows how far `what` is: `far` says how much of how much of what, 0 of 0 while that is not known.
+    pub fn amount(mut self, what: &str, far: impl Fn() -> Amount + Send + 'static) -> Self {
+        if !self.shown {
+            return self;
+        }
+        self.bar.set_prefix(what.to_owned());
+        self.style(WAITING);
+        let bar = self.bar.clone();
+        let (quit, quitting) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let waits = |time| quitting.recv_timeout(time) == Err(RecvTimeoutError::Timeout);
+            if !waits(PATIENCE) {
+                return;
+            }
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            loop {
+                let Amount { done, of, what } = far();
+                let known = bar.length() == Some(of);
+                if of > 0 && !known {
+                    bar.reset();
+                    bar.set_length(of);
+                    if let Ok(style) = ProgressStyle::with_template(WORKING) {
+                        bar.set_style(style);
+                    }
+                }
+                bar.set_message(what);
                 bar.set_position(done);
                 bar.tick();
                 if !waits(REFRESH) {

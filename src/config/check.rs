@@ -15,8 +15,8 @@ use crate::model::unit::format_duration;
 use crate::model::{ClusterName, CronSchedule};
 use crate::watch::WatchConfig;
 
-const SECTIONS: [&str; 16] = [
-    "store", "cluster", "discover", "scrape", "watch", "inspect", "backup", "rules", "slo", "alert",
+const SECTIONS: [&str; 17] = [
+    "store", "cluster", "discover", "scrape", "watch", "inspect", "backup", "bench", "rules", "slo", "alert",
     "channel", "dead-man", "report", "query", "jobs", "log",
 ];
 
@@ -53,6 +53,7 @@ pub(super) fn from_document(
         watch,
         inspect: document.section("inspect"),
         backup: document.section("backup"),
+        bench: document.section("bench"),
         groups: rules.groups(),
         external_labels,
         rules,
@@ -80,7 +81,7 @@ pub(super) fn from_document(
     }
     let of_watch = config.watch.problems().into_iter();
     let of_watch = of_watch.map(|(key, message)| (format!("watch.{key}"), message));
-    for (key, message) in of_watch.chain(config.backup.problems()) {
+    for (key, message) in of_watch.chain(config.backup.problems()).chain(config.bench.problems()) {
         document.error_at(None, &key, message);
     }
     if let Err(error) = config.scrape.keep() {

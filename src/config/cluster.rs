@@ -38,6 +38,13 @@ impl ClusterSetup {
         self.config.backup.enabled.unwrap_or(fleet.enabled)
     }
 
+    /// The tag that says that others depend on it, if there is one.
+    pub fn production_tag(&self) -> Option<(&str, &str)> {
+        let is_it = |word: &str| word.eq_ignore_ascii_case("production") || word.eq_ignore_ascii_case("prod");
+        let mut tags = self.config.tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        tags.find(|(key, value)| is_it(value) || (is_it(key) && !matches!(*value, "false" | "no")))
+    }
+
     /// What is taken of this cluster's metrics; `fleet` is what is of others'.
     pub fn scrape(&self, fleet: &ScrapeConfig) -> ScrapeConfig {
         let own = &self.config.scrape;

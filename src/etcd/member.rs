@@ -1,8 +1,10 @@
 //! One member's connection: every call has a deadline, a pace and an error that names the endpoint.
 
 mod database;
+mod pipe;
 
 pub use database::DatabaseStream;
+pub use pipe::{Inflow, Method, Outbox, Pipe, frame};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -176,7 +178,7 @@ impl Member {
     /// # Errors
     /// [`EtcdError`].
     pub async fn below(&self, prefix: &[u8], limit: i64) -> Result<wire::KeysResponse, EtcdError> {
-        let request = wire::KeysRequest { key: prefix.to_vec(), range_end: after(prefix), limit };
+        let request = wire::KeysRequest { key: prefix.to_vec(), range_end: range_end(prefix), limit };
         self.call(&KEYS, request, self.inner.call_timeout).await
     }
 
@@ -411,7 +413,7 @@ fn rejects_token(error: &EtcdError) -> bool {
 
 /// The end of the range of all keys that begin with `prefix`: the next text of its length. `\0` where there is none,
 /// which means every key from `prefix` on.
-fn after(prefix: &[u8]) -> Vec<u8> {
+pub fn range_end(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if let Some(next) = last.checked_add(1) {

@@ -150,17 +150,28 @@ impl Material {
         &self,
         builder: reqwest::ClientBuilder,
     ) -> Result<reqwest::ClientBuilder, String> {
+        let mut config = self.trusting()?;
+        // One server; the default makes room for 256 sessions of each member.
+        config.resumption = Resumption::in_memory_sessions(4);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(builder.tls_backend_preconfigured(config))
+    }
+
+    /// The same trust for a connection that speaks HTTP/2 only.
+    pub(super) fn http2(&self) -> Result<Arc<rustls::ClientConfig>, String> {
+        let mut config = self.trusting()?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    fn trusting(&self) -> Result<rustls::ClientConfig, String> {
         let verifier = if self.insecure {
             Lenient::any()
         } else {
             let roots = self.roots.as_ref().unwrap_or(&SYSTEM_ROOTS);
             Lenient::named(Arc::clone(roots), self.server_name.as_deref())?
         };
-        let mut config = self.watching(Arc::new(verifier))?;
-        // One server; the default makes room for 256 sessions of each member.
-        config.resumption = Resumption::in_memory_sessions(4);
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(builder.tls_backend_preconfigured(config))
+        self.watching(Arc::new(verifier))
     }
 
     /// A client that shows our certificate, if there is one, and leaves the server's to `verifier`.

@@ -3,6 +3,8 @@
 //! Field numbers are those of etcd's `rpc.proto` (3.4 to 3.7); a field that a version lacks decodes as
 //! zero. The generated client hides its request types and sets no deadline per call, so these are sent raw.
 
+pub mod kv;
+
 /// Stands in every answer.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Header {
@@ -114,6 +116,8 @@ pub struct RangeRequest {
     pub revision: i64,
     #[prost(bool, tag = "7")]
     pub serializable: bool,
+    #[prost(bool, tag = "8")]
+    pub keys_only: bool,
     #[prost(bool, tag = "9")]
     pub count_only: bool,
 }

@@ -85,6 +85,8 @@ pub enum EventKind {
     BackupBad,
     /// Backups went that no rule kept, or somebody wanted gone.
     BackupsDeleted,
+    /// A benchmark was run.
+    BenchDone,
     /// An etcd was started from a backup, on trial.
     RestoreDrill,
     /// The fleet has a new cluster, by discovery or configuration.
@@ -105,7 +107,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::LeaderChanged,
         Self::ElectionsHeld,
         Self::LeaderLost,
@@ -131,6 +133,7 @@ impl EventKind {
         Self::BackupVerified,
         Self::BackupBad,
         Self::BackupsDeleted,
+        Self::BenchDone,
         Self::RestoreDrill,
         Self::ClusterAdded,
         Self::ClusterRemoved,
@@ -173,6 +176,7 @@ impl EventKind {
             Self::BackupVerified => "backup-verified",
             Self::BackupBad => "backup-bad",
             Self::BackupsDeleted => "backups-deleted",
+            Self::BenchDone => "bench-done",
             Self::RestoreDrill => "restore-drill",
             Self::ClusterAdded => "cluster-added",
             Self::ClusterRemoved => "cluster-removed",

@@ -84,6 +84,16 @@ impl Prefix {
         Self(format!("state/eval/{}", segment(group)))
     }
 
+    /// What benchmarks found, a folder per cluster: `state/bench`.
+    pub fn bench_runs() -> Self {
+        Self("state/bench".to_owned())
+    }
+
+    /// What benchmarks of one cluster found; sorts by time.
+    pub fn bench_runs_of(cluster: &str) -> Self {
+        Self(format!("state/bench/{}", segment(cluster)))
+    }
+
     /// Receipts of one group's transition.
     pub fn receipts(group_key: &str, seq: u64) -> Self {
         Self(format!("state/receipts/{}/{seq:020}", segment(group_key)))
@@ -201,6 +211,11 @@ pub fn evaluation(group: &str, slot_ms: i64) -> Key {
 /// The slot of an evaluation's key.
 pub fn evaluation_slot_ms(key: &Key) -> Option<i64> {
     key.0.starts_with("state/eval/").then(|| parse_instant(key.name())).flatten()
+}
+
+/// What one benchmark found.
+pub fn bench_run(cluster: &str, id: &str) -> Key {
+    Key(format!("{}/{}", Prefix::bench_runs_of(cluster).0, segment(id)))
 }
 
 /// What signs the links to acknowledge with, where no secret is configured. Never deleted.

@@ -1,0 +1,78 @@
+//! `bench`: benchmarks of a cluster, their history, and what they say.
+
+mod clean;
+mod load;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use self::target::Target;
+use super::{Global, Stop, help};
+use crate::bench::{Driving, Operation};
+
+#[derive(Debug, Args)]
+pub struct Bench {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    driving: Driving,
+    #[command(flatten)]
+    output: Output,
+    #[command(subcommand)]
+    command: BenchCommand,
+}
+
+/// What is told of a run.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Report")]
+pub struct Output {
+    /// Write all digits of every figure
+    #[arg(long, global = true)]
+    precise: bool,
+    /// Say what each second was like, too
+    #[arg(long, global = true)]
+    sample: bool,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Write the seconds into this file, as CSV
+    #[arg(long, global = true, value_name = "FILE")]
+    csv: Option<std::path::PathBuf>,
+    /// Do not store the result
+    #[arg(long, global = true)]
+    no_store: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    #[command(flatten)]
+    Load(Box<Operation>),
+    /// Delete what benchmarks left that were killed
+    #[command(after_help = help::BENCH)]
+    Clean(clean::Clean),
+    /// Not here: it measures etcd's storage code inside the tool, without any cluster
+    #[command(hide = true)]
+    Mvcc {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        rest: Vec<String>,
+    },
+}
+
+impl Bench {
+    pub async fn execute(self, global: &Global) -> Result<ExitCode, Stop> {
+        let Self { target, driving, output, command } = self;
+        match command {
+            BenchCommand::Load(operation) => {
+                load::Request { target, driving, output, operation: *operation }.execute(global).await
+            }
+            BenchCommand::Clean(clean) => clean.execute(global, &target, output.json).await,
+            BenchCommand::Mvcc { .. } => Err(Stop::Usage(
+                "bench mvcc is left out: it measures etcd's own storage code, linked into the official tool, on a file \
+                 of its own, and asks no cluster; `disk check` measures the disk, `bench put` what etcd makes of it"
+                    .to_owned(),
+            )),
+        }
+    }
+}
