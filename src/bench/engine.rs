@@ -92,6 +92,11 @@ pub enum Stage {
 }
 
 impl Dial {
+    /// One that is stopped by `stop`.
+    pub fn stopped_by(stop: &CancellationToken) -> Self {
+        Self { stop: stop.clone(), ..Self::default() }
+    }
+
     pub fn stage(&self) -> Stage {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -136,6 +136,7 @@ struct MemberLook {
     slow_applies: Option<f64>,
     failed_proposals: Option<f64>,
     cpu_seconds: Option<f64>,
+    memory_bytes: Option<u64>,
 }
 
 impl Look {
@@ -227,6 +228,7 @@ impl MemberLook {
             slow_applies: first("etcd_server_slow_apply_total"),
             failed_proposals: first("etcd_server_proposals_failed_total"),
             cpu_seconds: first("process_cpu_seconds_total"),
+            memory_bytes: first("process_resident_memory_bytes").map(|bytes| bytes as u64),
         }
     }
 
@@ -249,6 +251,8 @@ impl MemberLook {
                 before.and_then(|before| before.failed_proposals),
             )),
             cpu_seconds: grown(self.cpu_seconds, before.and_then(|before| before.cpu_seconds)),
+            memory_bytes_before: before.and_then(|before| before.memory_bytes),
+            memory_bytes_after: self.memory_bytes,
             db_bytes_before: before.and_then(|before| before.db_bytes),
             db_bytes_after: self.db_bytes,
             in_use_bytes_before: before.and_then(|before| before.in_use_bytes),
@@ -355,6 +359,7 @@ mod tests {
             slow_applies: None,
             failed_proposals: None,
             cpu_seconds: None,
+            memory_bytes: None,
         };
         let leader = Some(instance);
         Look { term: Some(term), leader, version: None, members: vec![member], alarms: Vec::new() }

@@ -79,6 +79,16 @@ pub async fn clear_left(member: &Member, leftover: &Leftover) -> Result<u64, Ben
     cleared.map_err(|status| BenchError::refused("delete what an earlier run wrote", member, &status))
 }
 
+/// Defragments a member; it serves nobody meanwhile.
+///
+/// # Errors
+/// When it does not answer, or refuses.
+pub async fn defragment(member: &Member) -> Result<(), BenchError> {
+    let pipe = member.pipe().await?;
+    let answer: Result<HeaderOnly, Status> = pipe.ask(path::DEFRAGMENT, &HeaderOnly { header: None }).await;
+    answer.map(drop).map_err(|status| BenchError::refused("defragment", member, &status))
+}
+
 async fn find(pipe: &Pipe) -> Result<Vec<Leftover>, Status> {
     let (mut from, end) = (ROOT.as_bytes().to_vec(), range_end(ROOT.as_bytes()));
     let mut found = Vec::new();

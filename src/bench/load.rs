@@ -12,6 +12,7 @@ pub(super) mod path {
     pub(in crate::bench) const DELETE: &str = "/etcdserverpb.KV/DeleteRange";
     pub(in crate::bench) const TXN: &str = "/etcdserverpb.KV/Txn";
     pub(in crate::bench) const COMPACT: &str = "/etcdserverpb.KV/Compact";
+    pub(in crate::bench) const DEFRAGMENT: &str = "/etcdserverpb.Maintenance/Defragment";
     pub(in crate::bench) const GRANT: &str = "/etcdserverpb.Lease/LeaseGrant";
     pub(in crate::bench) const REVOKE: &str = "/etcdserverpb.Lease/LeaseRevoke";
     pub(in crate::bench) const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::BenchError;
+use super::keys::Keys;
 use crate::model::unit::{ConfigDuration, parse_duration};
 
 pub use watch::{Watch, WatchGet, WatchLatency};
@@ -202,10 +203,10 @@ options! {
     /// `range`
     Range {
         /// The key; without it keys of our own are put, and read in no order
-        #[arg(value_name = "KEY")]
+        #[arg(id = "read-key", value_name = "KEY")]
         key: Option<String> = None,
         /// The end of the range, which is not read itself
-        #[arg(value_name = "END")]
+        #[arg(id = "read-end", value_name = "END")]
         end: Option<String> = None,
         /// Reads per second; 0 is no limit
         #[arg(long, default_value_t = 0.0, value_name = "N", hide_default_value = true)]
@@ -226,7 +227,7 @@ options! {
         #[arg(long)]
         keys_only: bool = false,
         /// Read all keys that begin with KEY
-        #[arg(long, requires = "key", conflicts_with = "end")]
+        #[arg(long, requires = "read-key", conflicts_with = "read-end")]
         prefix: bool = false,
         /// Without KEY: bytes of a key, after our prefix
         #[arg(long, default_value_t = 8, value_name = "BYTES")]
@@ -313,10 +314,10 @@ options! {
     /// `txn-mixed`
     TxnMixed {
         /// The key that is read; without it keys of our own
-        #[arg(value_name = "KEY")]
+        #[arg(id = "read-key", value_name = "KEY")]
         key: Option<String> = None,
         /// The end of the range that is read
-        #[arg(value_name = "END")]
+        #[arg(id = "read-end", value_name = "END")]
         end: Option<String> = None,
         /// Bytes of a key, after our prefix
         #[arg(long, default_value_t = 8, value_name = "BYTES")]
@@ -331,7 +332,7 @@ options! {
         #[arg(long, default_value_t = 10_000, value_name = "N")]
         total: u64 = 10_000,
         /// The end of the range that is read, as END
-        #[arg(long, value_name = "KEY", conflicts_with = "end")]
+        #[arg(long, value_name = "KEY", conflicts_with = "read-end")]
         end_key: Option<String> = None,
         /// The most keys of one read
         #[arg(long, default_value_t = 1_000, value_name = "N")]
@@ -569,6 +570,22 @@ impl Operation {
         }
     }
 
+    /// The size of its keys, and how many there are; none where keys are not its own.
+    fn keys(&self) -> Option<(usize, u64)> {
+        match self {
+            Self::Put(o) => Some((o.key_size, o.key_space_size)),
+            Self::Get(o) => Some((o.key_size, o.key_space_size)),
+            Self::Range(o) => o.key.is_none().then_some((o.key_size, o.key_space_size)),
+            Self::Delete(o) => Some((o.key_size, o.total.max(1))),
+            Self::Mixed(o) => Some((o.key_size, o.key_space_size)),
+            Self::TxnPut(o) => Some((o.key_size, o.key_space_size.unwrap_or(o.txn_ops.max(1)))),
+            Self::TxnMixed(o) => Some((o.key_size, o.key_space_size)),
+            Self::Watch(o) => Some((o.key_size, o.key_space_size)),
+            Self::WatchLatency(o) => Some((o.key_size, 1)),
+            Self::Stm(_) | Self::LeaseKeepalive(_) | Self::WatchGet(_) => None,
+        }
+    }
+
     fn check(&self) -> Result<(), BenchError> {
         let at_least_one = |name, value: u64| match value {
             0 => Err(BenchError::option(name, "0: at least one is needed")),
@@ -578,6 +595,10 @@ impl Operation {
             let sense = value.is_finite() && value >= 0.0;
             if sense { Ok(()) } else { Err(BenchError::option("rw-ratio", "must be a number from 0 on")) }
         };
+        if let Some((size, space)) = self.keys() {
+            // Said before anything is sent.
+            Keys::new("", size, space)?;
+        }
         match self {
             Self::TxnPut(o) => {
                 at_least_one("txn-ops", o.txn_ops)?;

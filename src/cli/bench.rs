@@ -1,7 +1,13 @@
 //! `bench`: benchmarks of a cluster, their history, and what they say.
 
+mod baseline;
+mod check;
 mod clean;
+mod compare;
+mod history;
 mod load;
+mod profile;
+mod show;
 mod target;
 
 use std::process::ExitCode;
@@ -49,6 +55,33 @@ pub struct Output {
 pub enum BenchCommand {
     #[command(flatten)]
     Load(Box<Operation>),
+    /// Run the loads of a profile, one after the other
+    #[command(after_help = help::BENCH)]
+    Run(profile::RunProfile),
+    /// List the profiles, shipped and configured
+    #[command(after_help = help::BENCH)]
+    Profiles(profile::Profiles),
+    /// List the runs that the store has, each judged by those before it
+    #[command(after_help = help::BENCH_HISTORY)]
+    History(history::History),
+    /// Print the report of an earlier run
+    #[command(after_help = help::BENCH_HISTORY)]
+    Show(show::Show),
+    /// Say what is different between two runs, and whether that is more than noise
+    #[command(after_help = help::BENCH_HISTORY)]
+    Compare(compare::Compare),
+    /// What runs are measured by: demands, and from which run on others are compared
+    #[command(subcommand, after_help = help::BENCH_HISTORY)]
+    Baseline(baseline::Baseline),
+    /// How much of what was measured at most is used now
+    #[command(after_help = help::BENCH_HISTORY)]
+    Headroom(history::Headroom),
+    /// Check the performance as `etcdctl check perf` does, and leave nothing behind
+    #[command(after_help = help::BENCH_CHECK)]
+    CheckPerf(check::CheckPerf),
+    /// Check the memory that keys take as `etcdctl check datascale` does, and leave nothing behind
+    #[command(after_help = help::BENCH_CHECK)]
+    CheckDatascale(check::CheckDatascale),
     /// Delete what benchmarks left that were killed
     #[command(after_help = help::BENCH)]
     Clean(clean::Clean),
@@ -67,6 +100,15 @@ impl Bench {
             BenchCommand::Load(operation) => {
                 load::Request { target, driving, output, operation: *operation }.execute(global).await
             }
+            BenchCommand::Run(run) => run.execute(global, &target, &output).await,
+            BenchCommand::Profiles(profiles) => profiles.execute(global, &output),
+            BenchCommand::History(history) => history.execute(global, &target, &output).await,
+            BenchCommand::Show(show) => show.execute(global, &target, &output).await,
+            BenchCommand::Compare(compare) => compare.execute(global, &target, &output).await,
+            BenchCommand::Baseline(baseline) => baseline.execute(global, &target, &output).await,
+            BenchCommand::Headroom(headroom) => headroom.execute(global, &target, &output).await,
+            BenchCommand::CheckPerf(check) => check.execute(global, &target, &driving, &output).await,
+            BenchCommand::CheckDatascale(check) => check.execute(global, &target, &output).await,
             BenchCommand::Clean(clean) => clean.execute(global, &target, output.json).await,
             BenchCommand::Mvcc { .. } => Err(Stop::Usage(
                 "bench mvcc is left out: it measures etcd's own storage code, linked into the official tool, on a file \

@@ -69,6 +69,32 @@ more than 5 % of the requests fail.
 
 Exit codes: 0 done, 1 failed or stopped, 2 wrong usage or configuration, 3 done, but some requests failed, 70 a bug.";
 
+pub const BENCH_HISTORY: &str = "\
+Examples:
+  The last runs, and what is said of each:
+    etcd-monitor bench history
+  All of them for a spreadsheet:
+    etcd-monitor bench history --limit 0 --csv runs.csv
+  Two runs side by side; an id, the beginning of one, or latest:
+    etcd-monitor bench compare 20261101T030000 latest
+  After an upgrade that was meant to change things, what comes is compared with what comes:
+    etcd-monitor bench baseline set latest
+
+A run is compared with earlier ones that were asked for alike, but for seed and length. More than the noise of the history is a regression;
+the threshold is told, and how many times it was passed.
+
+Exit codes: 0 done, 1 failed, or compare found a regression, 2 wrong usage or configuration, 70 a bug.";
+
+pub const BENCH_CHECK: &str = "\
+Examples:
+    etcd-monitor bench --endpoints=10.0.0.1:2379 check-perf --load=m
+    etcd-monitor bench --endpoints=10.0.0.1:2379 check-datascale --load=s --auto-compact
+
+The loads are those of `etcdctl check`: s, m, l, xl (or small, medium, large, xLarge). Keys are below /etcd-monitor/bench/,
+whatever --prefix says, and are gone afterwards.
+
+Exit codes: 0 passed, 1 failed, 2 wrong usage or configuration, 70 a bug.";
+
 pub const RESTORE: &str = "\
 Examples:
   How the whole cluster is restored, member by member; nothing is touched:

@@ -174,6 +174,9 @@ pub struct BenchMember {
     pub slow_applies: u64,
     pub failed_proposals: u64,
     pub cpu_seconds: Option<f64>,
+    /// Resident memory of the process.
+    pub memory_bytes_before: Option<u64>,
+    pub memory_bytes_after: Option<u64>,
     pub db_bytes_before: Option<u64>,
     pub db_bytes_after: Option<u64>,
     pub in_use_bytes_before: Option<u64>,
@@ -214,12 +217,6 @@ pub struct BenchCleanUp {
 }
 
 impl BenchRun {
-    /// Whether it says what it set out to: complete, or cut by time alone, with answers.
-    pub fn is_conclusive(&self) -> bool {
-        matches!(self.outcome, BenchOutcome::Complete | BenchOutcome::Truncated)
-            && self.parts.iter().all(|part| part.ok > 0)
-    }
-
     /// What another run must have in common with it to be compared: everything that is asked for, but the seed, how much
     /// of it, and where to.
     pub fn signature(&self) -> String {
@@ -227,5 +224,81 @@ impl BenchRun {
         let options = self.options.iter().filter(|(name, _)| !apart.contains(&name.as_str()));
         let options: Vec<String> = options.map(|(name, value)| format!("{name}={value}")).collect();
         format!("{} {}", self.operation, options.join(" "))
+    }
+}
+
+/// One part of a run, as the table keeps it: what history, comparisons and pages read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BenchRow {
+    pub cluster: ClusterName,
+    pub id: String,
+    pub part: String,
+    /// When the run began, ms since the epoch.
+    pub ts_ms: i64,
+    pub profile: Option<String>,
+    pub operation: String,
+    /// What it has in common with runs that it may be compared with.
+    pub signature: String,
+    pub command: String,
+    pub outcome: BenchOutcome,
+    pub version: Option<String>,
+    /// Whether requests were due at a given rate.
+    pub is_paced: bool,
+    pub ok: u64,
+    pub failed: u64,
+    pub seconds: f64,
+    pub rate: f64,
+    pub average: f64,
+    pub p50: Option<f64>,
+    pub p90: Option<f64>,
+    pub p99: Option<f64>,
+    pub p999: Option<f64>,
+    pub slowest: f64,
+    pub uncorrected_p99: Option<f64>,
+    /// Of the leader.
+    pub fsync_p99: Option<f64>,
+    pub commit_p99: Option<f64>,
+    pub leader_changes: u64,
+}
+
+impl BenchRow {
+    /// Whether it may be compared: it has answers, and nothing but time cut it.
+    pub fn is_conclusive(&self) -> bool {
+        matches!(self.outcome, BenchOutcome::Complete | BenchOutcome::Truncated) && self.ok > 0
+    }
+}
+
+impl BenchRun {
+    /// The rows of the table.
+    pub fn rows(&self) -> Vec<BenchRow> {
+        let leader = self.server.members.iter().find(|member| member.is_leader);
+        let row = |part: &BenchPart| BenchRow {
+            cluster: self.cluster.clone(),
+            id: self.id.clone(),
+            part: part.name.clone(),
+            ts_ms: self.started_ms,
+            profile: self.profile.clone(),
+            operation: self.operation.clone(),
+            signature: self.signature(),
+            command: self.command.clone(),
+            outcome: self.outcome,
+            version: self.server.version.clone(),
+            is_paced: part.uncorrected.is_some(),
+            ok: part.ok,
+            failed: part.failed,
+            seconds: part.seconds,
+            rate: part.rate,
+            average: part.latency.average,
+            p50: part.latency.quantile(0.5),
+            p90: part.latency.quantile(0.9),
+            p99: part.latency.quantile(0.99),
+            p999: part.latency.quantile(0.999),
+            slowest: part.latency.slowest,
+            uncorrected_p99: part.uncorrected.as_ref().and_then(|latency| latency.quantile(0.99)),
+            fsync_p99: leader.and_then(|leader| leader.fsync_p99),
+            commit_p99: leader.and_then(|leader| leader.commit_p99),
+            leader_changes: self.server.leader_changes,
+        };
+        self.parts.iter().map(row).collect()
     }
 }

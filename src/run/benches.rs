@@ -1,12 +1,18 @@
 //! Benchmarks as jobs and commands make them: the cluster's login, this machine, and the result in the store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
+use crate::bench::regression::{self, Judged};
 use crate::bench::{Assignment, BenchError, Dial, Order, clear_left, leftovers};
 use crate::config::{ClusterSetup, Config};
 use crate::etcd::Member;
-use crate::model::{BenchClient, BenchRun, Event, EventKind, Severity};
-use crate::store::{Store, bench_runs, events};
+use crate::model::{BenchClient, BenchRow, BenchRun, ClusterName, Event, EventKind, Severity};
+use crate::promql::{self, EvalOptions, EvalRange, Value};
+use crate::store::{Store, StoreError, bench_runs, events, samples};
 
 use super::clock::Clock;
 use super::{new_writer, process};
@@ -50,8 +56,8 @@ pub async fn make(
 /// # Errors
 /// When the store cannot be written.
 pub async fn keep(store: &Store, run: &BenchRun, clock: &Clock) -> anyhow::Result<()> {
-    bench_runs::keep(store, run).await?;
     let writer = new_writer(clock)?;
+    bench_runs::keep(store, &writer, clock.now_ms(), run).await?;
     events::write(store, &writer, clock.now_ms(), &[told(run)]).await?;
     Ok(())
 }
@@ -124,4 +130,121 @@ fn this_machine() -> BenchClient {
     let memory = procfs::Meminfo::current().ok().map(|memory| memory.mem_total);
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
     BenchClient { cpus, memory_bytes: memory, cpu_seconds: None, is_local: false }
+}
+
+/// How far back runs are judged.
+const HISTORY_MS: i64 = 400 * 86_400_000;
+
+/// All runs of all clusters, oldest first, each judged by those before it.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn judged(store: &Store, now_ms: i64) -> Result<Vec<Judged>, StoreError> {
+    let rows = bench_runs::range(store, now_ms - HISTORY_MS, now_ms + 60_000).await?;
+    let mut clusters: BTreeMap<ClusterName, Vec<BenchRow>> = BTreeMap::new();
+    for row in rows {
+        clusters.entry(row.cluster.clone()).or_default().push(row);
+    }
+    let mut judged = Vec::new();
+    for (cluster, rows) in clusters {
+        let baselines = bench_runs::baselines(store, cluster.as_str()).await?;
+        judged.extend(regression::history(&rows, &baselines.since));
+    }
+    judged.sort_by(|one, other| one.id().cmp(other.id()));
+    Ok(judged)
+}
+
+/// Defragments the configured endpoints, one after the other: each with what it took.
+///
+/// # Errors
+/// When one does not answer, or refuses; those after it are left as they are.
+pub async fn defragment(cluster: &ClusterSetup) -> Result<Vec<(String, Duration)>, BenchError> {
+    let mut done = Vec::new();
+    for endpoint in &cluster.config.endpoints {
+        let member = Member::new(&cluster.config, endpoint, cluster.login.as_ref())?;
+        let began = Instant::now();
+        crate::bench::defragment(&member).await?;
+        done.push((member.url().to_owned(), began.elapsed()));
+    }
+    Ok(done)
+}
+
+/// How much of what was measured at most is used.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Used {
+    pub cluster: ClusterName,
+    /// `put`, or `range`.
+    pub operation: String,
+    /// The fastest run at full speed, per second, and its id.
+    pub measured: f64,
+    pub id: String,
+    /// Per second, by the members' own counters; absent where the store has none.
+    pub now: Option<f64>,
+    /// The highest five minutes of the last week.
+    pub peak: Option<f64>,
+    /// What shows it over time.
+    pub query: String,
+}
+
+/// What is used of each cluster's measured limits.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn headroom(
+    config: &Config,
+    store: &Store,
+    runs: &[Judged],
+    now_ms: i64,
+) -> anyhow::Result<Vec<Used>> {
+    let mut best: BTreeMap<(ClusterName, &'static str), &BenchRow> = BTreeMap::new();
+    for row in runs.iter().flat_map(|run| &run.rows).filter(|row| row.is_conclusive() && !row.is_paced) {
+        let Some((operation, _)) = COUNTERS.iter().find(|(operation, _)| *operation == row.operation) else {
+            continue;
+        };
+        let entry = best.entry((row.cluster.clone(), operation)).or_insert(row);
+        if row.rate > entry.rate {
+            *entry = row;
+        }
+    }
+    let mut used = Vec::new();
+    for ((cluster, operation), row) in best {
+        let rate = COUNTERS.iter().find(|(name, _)| *name == operation).map_or("", |(_, query)| *query);
+        let rate = rate.replace("SELECTOR", &format!("cluster=\"{cluster}\""));
+        let now = value(config, store, &rate, now_ms).await?;
+        let peak = value(config, store, &format!("max_over_time(({rate})[7d:5m])"), now_ms).await?;
+        let query = format!("({rate}) / {:.0}", row.rate);
+        let id = row.id.clone();
+        used.push(Used {
+            cluster,
+            operation: operation.to_owned(),
+            measured: row.rate,
+            id,
+            now,
+            peak,
+            query,
+        });
+    }
+    Ok(used)
+}
+
+/// What members count of what a benchmark measures: every member applies each put, and answers its own reads.
+const COUNTERS: [(&str, &str); 2] = [
+    ("put", "max(rate(etcd_mvcc_put_total{SELECTOR}[5m]))"),
+    (
+        "range",
+        "sum(rate(etcd_mvcc_range_total{SELECTOR}[5m]) or rate(etcd_debugging_mvcc_range_total{SELECTOR}[5m]))",
+    ),
+];
+
+/// The one value of an expression, if it has one.
+async fn value(config: &Config, store: &Store, query: &str, now_ms: i64) -> anyhow::Result<Option<f64>> {
+    let expr = promql::parse(query)?;
+    let options = EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() };
+    let selections = promql::selections(&expr, &EvalRange::instant(now_ms), &options);
+    let loaded = samples::load(store, &selections, options.max_samples).await?;
+    Ok(match promql::eval_instant(&expr, &loaded.series, now_ms, &options)? {
+        Value::Vector(samples) => samples.first().map(|sample| sample.value),
+        Value::Scalar(value) => Some(value),
+        _ => None,
+    })
 }

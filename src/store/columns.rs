@@ -6,7 +6,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, StringDictionaryBuilder,
     TimestampMillisecondArray,
 };
-use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMillisecondType};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -77,6 +77,10 @@ impl<'a> Cells<'a> {
 
     pub(super) fn int(self, name: &str) -> Option<i64> {
         Some(self.column(name)?.as_primitive_opt::<Int64Type>()?.value(self.row))
+    }
+
+    pub(super) fn float(self, name: &str) -> Option<f64> {
+        Some(self.column(name)?.as_primitive_opt::<Float64Type>()?.value(self.row))
     }
 
     pub(super) fn unsigned(self, name: &str) -> Option<u64> {

@@ -73,6 +73,8 @@ pub struct RetentionConfig {
     pub job_runs: ConfigDuration,
     /// What became of backups; not the backups.
     pub backups: ConfigDuration,
+    /// What benchmarks measured.
+    pub bench_runs: ConfigDuration,
     /// Superseded states, receipts, claims, ledger and heartbeat objects. The newest state of a sequence
     /// is never deleted.
     pub state: ConfigDuration,
@@ -92,6 +94,7 @@ impl Default for RetentionConfig {
             events: days(400),
             job_runs: days(90),
             backups: days(1_830),
+            bench_runs: days(1_830),
             state: days(7),
         }
     }

@@ -39,7 +39,7 @@ pub enum StoreError {
     Format { key: String, found: Option<String>, newest: u32 },
     #[error("the selection needs more than {limit} samples in memory")]
     TooManySamples { limit: usize },
-    #[error("{key}: files kept changing while it was read")]
+    #[error("{key}: others kept changing it meanwhile")]
     Moving { key: String },
 }
 

@@ -134,8 +134,17 @@ impl Prefix {
 }
 
 /// Below `state/`: what is kept as sequences. A key elsewhere is none, whatever its name looks like.
-const SEQUENCES: [&str; 8] =
-    ["incidents", "groups", "silences", "inspections", "backups", "settings", "configuration", "discovered"];
+const SEQUENCES: [&str; 9] = [
+    "baselines",
+    "incidents",
+    "groups",
+    "silences",
+    "inspections",
+    "backups",
+    "settings",
+    "configuration",
+    "discovered",
+];
 
 /// Where a create-only sequence lives: its objects are `{sequence}/{number}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,6 +165,11 @@ impl SequenceKey {
 
     pub fn inspection(cluster: &str) -> Self {
         Self(Prefix(format!("state/inspections/{}", segment(cluster))))
+    }
+
+    /// What a cluster's benchmarks are compared with from now on.
+    pub fn baselines(cluster: &str) -> Self {
+        Self(Prefix(format!("state/baselines/{}", segment(cluster))))
     }
 
     /// The settings that a local etcd ran with, by its instance.

@@ -20,10 +20,11 @@ pub enum Table {
     Events,
     JobRuns,
     Backups,
+    BenchRuns,
 }
 
 impl Table {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Samples,
         Self::Rollup5m,
         Self::Rollup1h,
@@ -31,6 +32,7 @@ impl Table {
         Self::Events,
         Self::JobRuns,
         Self::Backups,
+        Self::BenchRuns,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -42,6 +44,7 @@ impl Table {
             Self::Events => "events",
             Self::JobRuns => "job_runs",
             Self::Backups => "backups",
+            Self::BenchRuns => "bench_runs",
         }
     }
 
@@ -84,6 +87,7 @@ impl Table {
                 required(plain("errors")),
             ],
             Self::Backups => backup_fields(),
+            Self::BenchRuns => bench_fields(),
         };
         Arc::new(Schema::new(fields))
     }
@@ -96,6 +100,7 @@ impl Table {
             Self::Events => &["cluster", "id"],
             Self::JobRuns => &["job", "shard", "attempt"],
             Self::Backups => &["cluster", "at", "id"],
+            Self::BenchRuns => &["cluster", "id", "part"],
         }
     }
 
@@ -178,6 +183,36 @@ fn backup_fields() -> Vec<Field> {
         text("level"),
         required(text("why")),
         int("recovery_ms"),
+    ]
+}
+
+fn bench_fields() -> Vec<Field> {
+    vec![
+        required(text("cluster")),
+        required(plain("id")),
+        required(text("part")),
+        required(instant_field("ts", false)),
+        text("profile"),
+        required(text("operation")),
+        required(text("signature")),
+        required(plain("command")),
+        required(text("outcome")),
+        text("version"),
+        required(flag("paced")),
+        required(int("ok")),
+        required(int("failed")),
+        required(float("seconds")),
+        required(float("rate")),
+        required(float("average")),
+        float("p50"),
+        float("p90"),
+        float("p99"),
+        float("p999"),
+        required(float("slowest")),
+        float("uncorrected_p99"),
+        float("fsync_p99"),
+        float("commit_p99"),
+        required(int("leader_changes")),
     ]
 }
 

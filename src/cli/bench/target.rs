@@ -72,6 +72,11 @@ impl Target {
         Ok((global.load(overrides)?, cluster))
     }
 
+    /// The cluster that is named, if one is.
+    pub fn named(&self) -> Option<&ClusterName> {
+        self.cluster.as_ref()
+    }
+
     fn flags(&self) -> EtcdctlFlags {
         EtcdctlFlags {
             endpoints: self.endpoints.clone(),

@@ -13,7 +13,9 @@ impl Run<'_> {
     /// Deletes the sources of files merged at least an hour ago, lowest level first.
     pub(super) async fn retire_sources(&self, done: &mut Compacted) -> Result<(), StoreError> {
         let ledger: HashSet<Key> = ledger::done_keys(self.store, 0).await?.into_iter().collect();
-        for table in [Table::Samples, Table::Readings, Table::Events, Table::JobRuns, Table::Backups] {
+        for table in
+            [Table::Samples, Table::Readings, Table::Events, Table::JobRuns, Table::Backups, Table::BenchRuns]
+        {
             for day in self.store.days(table).await? {
                 let files = self.store.day_files(table, day).await?;
                 for key in retired_sources(&files, &ledger, self.now_ms) {
@@ -35,6 +37,7 @@ impl Run<'_> {
             (Table::Events, retention.events),
             (Table::JobRuns, retention.job_runs),
             (Table::Backups, retention.backups),
+            (Table::BenchRuns, retention.bench_runs),
         ] {
             let oldest = Day::of(self.now_ms.saturating_sub(millis(kept.0)));
             for day in self.store.days(table).await? {

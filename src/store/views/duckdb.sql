@@ -75,3 +75,15 @@ WITH hidden AS (
 SELECT DISTINCT ON (cluster, "at", id, ts) * EXCLUDE (level, filename)
 FROM read_parquet('{root}/data/backups/*/*/*.parquet', hive_partitioning = true, filename = true)
 WHERE filename NOT IN (SELECT filename FROM hidden);
+
+-- table bench_runs
+-- What benchmarks measured: a row for each part of a run.
+CREATE OR REPLACE VIEW bench_runs AS
+WITH hidden AS (
+    SELECT '{root}/' || unnest(from_json(decode(value), '["VARCHAR"]')) AS filename
+    FROM parquet_kv_metadata('{root}/data/bench_runs/*/*/*.parquet')
+    WHERE decode(key) = 'etcd_monitor.sources'
+)
+SELECT DISTINCT ON (cluster, id, part, ts) * EXCLUDE (level, filename)
+FROM read_parquet('{root}/data/bench_runs/*/*/*.parquet', hive_partitioning = true, filename = true)
+WHERE filename NOT IN (SELECT filename FROM hidden);
