@@ -3,6 +3,7 @@
 use crate::run::JobSpec;
 
 mod backup;
+mod bench;
 mod collect;
 mod compact;
 mod deliver;
@@ -17,6 +18,7 @@ mod watch;
 /// All jobs, in alphabetical order.
 pub const ALL: &[&JobSpec] = &[
     &backup::JOB,
+    &bench::JOB,
     &collect::JOB,
     &compact::JOB,
     &deliver::JOB,

@@ -24,9 +24,12 @@ impl Keys {
         if space == 0 {
             return Err(BenchError::option("key-space-size", "0: at least one key is needed"));
         }
+        if size == 0 {
+            return Err(BenchError::option("key-size", "0: at least one byte is needed"));
+        }
         let most = u32::try_from(size).ok().and_then(|size| 36_u64.checked_pow(size));
-        if size == 0 || most.is_some_and(|most| most < space) {
-            let why = format!("{size} bytes hold {} keys, not {space}", most.unwrap_or(0).max(1));
+        if most.is_some_and(|most| most < space) {
+            let why = format!("{size} bytes hold {} keys, not {space}", most.unwrap_or(0));
             return Err(BenchError::option("key-size", why));
         }
         Ok(Self { prefix: Bytes::copy_from_slice(prefix.as_bytes()), size, space })

@@ -295,7 +295,7 @@ mod tests {
         }
         for (series, family) in [
             ("grpc_server_handling_seconds_bucket", Some("grpc_server_handling_seconds")),
-            ("etcd_monitor_bench_p99_seconds", Some("etcd_monitor_bench_p99_seconds")),
+            ("etcd_monitor_bench_latency_seconds", Some("etcd_monitor_bench_latency_seconds")),
             ("etcd_server_has_leader", None),
         ] {
             assert_eq!(catalogue().family(series).map(|family| family.name.as_str()), family, "{series}");

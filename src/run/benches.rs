@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::bench::regression::{self, Judged};
+use crate::bench::regression::{self, Judged, Verdict};
 use crate::bench::{Assignment, BenchError, Dial, Order, clear_left, leftovers};
 use crate::config::{ClusterSetup, Config};
 use crate::etcd::Member;
-use crate::model::{BenchClient, BenchRow, BenchRun, ClusterName, Event, EventKind, Severity};
+use crate::model::{
+    BenchClient, BenchRow, BenchRun, ClusterName, Event, EventKind, Labels, METRIC_NAME, Severity,
+};
 use crate::promql::{self, EvalOptions, EvalRange, Value};
 use crate::store::{Store, StoreError, bench_runs, events, samples};
 
@@ -247,4 +249,35 @@ async fn value(config: &Config, store: &Store, query: &str, now_ms: i64) -> anyh
         Value::Scalar(value) => Some(value),
         _ => None,
     })
+}
+
+/// The series that rules and charts read of a run.
+pub fn series(judged: &Judged) -> Vec<(Labels, f64)> {
+    let mut series = Vec::new();
+    for row in &judged.rows {
+        let profile = row.profile.as_deref().unwrap_or_default();
+        let mut add = |name: &str, more: &[(&str, &str)], value: f64| {
+            let own = [
+                (METRIC_NAME, name),
+                ("cluster", row.cluster.as_str()),
+                ("profile", profile),
+                ("operation", row.operation.as_str()),
+                ("part", row.part.as_str()),
+            ];
+            let labels = own.into_iter().chain(more.iter().copied()).filter(|(_, value)| !value.is_empty());
+            series.push((Labels::from_pairs(labels), value));
+        };
+        add("etcd_monitor_bench_requests_per_second", &[], row.rate);
+        for (quantile, value) in [("0.5", row.p50), ("0.99", row.p99)] {
+            if let Some(value) = value {
+                add("etcd_monitor_bench_latency_seconds", &[("quantile", quantile)], value);
+            }
+        }
+        let of_part = judged.comparisons.iter().filter(|comparison| comparison.part == row.part);
+        let Some(worst) = of_part.max_by_key(|comparison| comparison.verdict) else { continue };
+        // How much worse it is, where that is more than noise.
+        let worse = if worst.verdict == Verdict::Regression { worst.worse } else { 0.0 };
+        add("etcd_monitor_bench_regression_ratio", &[], worse);
+    }
+    series
 }

@@ -24,6 +24,7 @@ mod backup_save;
 mod backup_state;
 mod backup_workloads;
 mod bad_input;
+mod bench;
 mod cadence;
 mod capacity;
 mod catalogue;

@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("probe", &["model", "etcd", "discover"]),
     ("inspect", &["model", "etcd"]),
     ("backup", &["model", "etcd", "store"]),
+    ("bench", &["model", "etcd", "probe"]),
     ("promql", &["model"]),
     ("store", &["model"]),
     ("rules", &["model", "promql"]),
@@ -41,14 +42,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "config",
         &[
             "model", "etcd", "discover", "probe", "store", "rules", "alert", "deliver", "report", "watch",
-            "promql", "survey", "inspect", "backup",
+            "promql", "survey", "inspect", "backup", "bench",
         ],
     ),
     (
         "run",
         &[
             "model", "etcd", "inspect", "discover", "probe", "promql", "store", "rules", "alert", "deliver",
-            "report", "watch", "config", "survey", "backup",
+            "report", "watch", "config", "survey", "backup", "bench",
         ],
     ),
     (
@@ -74,6 +75,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "capacity",
             "compare",
             "backup",
+            "bench",
         ],
     ),
     (
@@ -96,6 +98,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "survey",
             "correlate",
             "backup",
+            "bench",
         ],
     ),
 ];
