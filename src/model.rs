@@ -31,7 +31,7 @@ pub mod unit;
 pub use backup_state::{BackupCopy, BackupRow, BackupStanding, BackupState};
 pub use bench_run::{
     BENCH_FORMAT, BenchCleanUp, BenchClient, BenchFailure, BenchHash, BenchKeys, BenchLatency, BenchMember,
-    BenchOutcome, BenchPart, BenchRow, BenchRun, BenchSecond, BenchServer,
+    BenchOutcome, BenchPart, BenchRow, BenchRun, BenchSecond, BenchServer, BenchStanding,
 };
 pub use cause::chain;
 pub use csv::csv_cell;

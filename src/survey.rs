@@ -4,6 +4,7 @@
 //! (`report`), and reading etcd.
 
 mod around;
+mod benches;
 mod capacity;
 mod measures;
 
@@ -204,6 +205,11 @@ impl Survey<'_> {
         {
             if let Some(cluster) = clusters.iter_mut().find(|cluster| cluster.name == state.cluster) {
                 cluster.backups = Some(state);
+            }
+        }
+        for (name, standings) in benches::standings(self.store, through_ms).await? {
+            if let Some(cluster) = clusters.iter_mut().find(|cluster| cluster.name == name) {
+                cluster.benches = standings;
             }
         }
         // A few clusters at once: each holds a day of its series in memory.

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::model::BenchRow;
+use crate::model::unit::{human_seconds, three_digits};
 
 /// With fewer runs before it nothing is said of one.
 pub const HISTORY_MIN: usize = 5;
@@ -336,6 +337,32 @@ fn student(freedom: f64) -> f64 {
         + (5.0 * z5 + 16.0 * z3 + 3.0 * z) / (96.0 * v.powi(2))
         + (3.0 * z7 + 19.0 * z5 + 17.0 * z3 - 15.0 * z) / (384.0 * v.powi(3))
         + (79.0 * z.powi(9) + 776.0 * z7 + 1482.0 * z5 - 1920.0 * z3 - 945.0 * z) / (92_160.0 * v.powi(4))
+}
+
+/// A comparison in a sentence.
+pub fn sentence(comparison: &Comparison) -> String {
+    let Comparison { part, measure, before, after, change, threshold, factor, verdict, .. } = comparison;
+    let value = |value: f64| match measure {
+        Measure::Rate => format!("{}/s", three_digits(value)),
+        _ => human_seconds(value),
+    };
+    let of = |runs: usize| if runs == 1 { String::new() } else { format!(" (mean of {runs})") };
+    let noise = match (threshold, factor) {
+        (Some(threshold), Some(factor)) => {
+            format!("threshold {:.1} %, factor {factor:.1}", threshold * 100.0)
+        }
+        _ => format!("no threshold: fewer than {HISTORY_MIN} runs before"),
+    };
+    format!(
+        "{part} {}: {}{} to {}{}, {:+.1} %; {noise}: {}",
+        measure.as_str(),
+        value(*before),
+        of(comparison.runs_before),
+        value(*after),
+        of(comparison.runs_after),
+        change * 100.0,
+        verdict.as_str()
+    )
 }
 
 #[cfg(test)]

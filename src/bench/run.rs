@@ -59,22 +59,10 @@ pub async fn run(assignment: &Assignment<'_>) -> Result<BenchRun, BenchError> {
     let targets = targets(assignment, before.leader())?;
     let first = targets.first().ok_or(BenchError::Bug("no target"))?;
     let mut clean_up = BenchCleanUp::default();
-    let mark = Mark {
-        process: assignment.process.to_owned(),
-        started_ms: (assignment.now_ms)(),
-        operation: order.operation.name().to_owned(),
-    };
     // What only reads what is there needs no keys of ours, and no right to write.
-    let ground = if order.operation.writes() {
-        let others = ground::leftovers(first).await?;
-        stand_back(&others, assignment)?;
-        let ground = Ground::take(first, assignment.id, &mark).await?;
-        for other in &others {
-            clean_up.leftovers_deleted += ground.clear(&other.prefix).await?;
-        }
-        Some(ground)
-    } else {
-        None
+    let ground = match order.operation.writes() {
+        true => Some(take(assignment, first, &mut clean_up).await?),
+        false => None,
     };
     let seed = order.driving.seed.unwrap_or(assignment.seed);
     let mut notes = Vec::new();
@@ -109,7 +97,7 @@ pub async fn run(assignment: &Assignment<'_>) -> Result<BenchRun, BenchError> {
         operation: order.operation.name().to_owned(),
         command: order.command(seed),
         options: order.options(),
-        seed: seed,
+        seed,
         targets: targets.iter().map(|member| member.instance().clone()).collect(),
         keys: measured.keys,
         started_ms,
@@ -127,6 +115,26 @@ pub async fn run(assignment: &Assignment<'_>) -> Result<BenchRun, BenchError> {
         hash_kv,
         clean_up,
     })
+}
+
+/// Marks the run's ground, and deletes what earlier runs left.
+async fn take(
+    assignment: &Assignment<'_>,
+    first: &Member,
+    clean_up: &mut BenchCleanUp,
+) -> Result<Ground, BenchError> {
+    let others = ground::leftovers(first).await?;
+    stand_back(&others, assignment)?;
+    let mark = Mark {
+        process: assignment.process.to_owned(),
+        started_ms: (assignment.now_ms)(),
+        operation: assignment.order.operation.name().to_owned(),
+    };
+    let ground = Ground::take(first, assignment.id, &mark).await?;
+    for other in &others {
+        clean_up.leftovers_deleted += ground.clear(&other.prefix).await?;
+    }
+    Ok(ground)
 }
 
 /// Another run disturbs this one, and this one it.

@@ -191,6 +191,11 @@ fn cluster(out: &mut String, run: &BenchRun) {
             run.client.cpus
         );
     }
+    left(out, run);
+}
+
+/// What became of the keys.
+fn left(out: &mut String, run: &BenchRun) {
     let clean = &run.clean_up;
     match &clean.problem {
         None if run.keys.is_some() => {

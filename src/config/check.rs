@@ -20,6 +20,13 @@ const SECTIONS: [&str; 17] = [
     "channel", "dead-man", "report", "query", "jobs", "log",
 ];
 
+/// What sections find wrong with themselves, by key.
+fn problems_of_sections(config: &Config) -> impl Iterator<Item = (String, String)> + use<> {
+    let of_watch = config.watch.problems().into_iter();
+    let of_watch = of_watch.map(|(key, message)| (format!("watch.{key}"), message));
+    of_watch.chain(config.backup.problems()).chain(config.bench.problems())
+}
+
 pub(super) fn from_document(
     document: &mut Document<'_>,
     path: Option<&Path>,
@@ -79,9 +86,7 @@ pub(super) fn from_document(
         Ok(source) => config.ack = source,
         Err((key, message)) => document.error_at(lines.section, key, message),
     }
-    let of_watch = config.watch.problems().into_iter();
-    let of_watch = of_watch.map(|(key, message)| (format!("watch.{key}"), message));
-    for (key, message) in of_watch.chain(config.backup.problems()).chain(config.bench.problems()) {
+    for (key, message) in problems_of_sections(&config) {
         document.error_at(None, &key, message);
     }
     if let Err(error) = config.scrape.keep() {

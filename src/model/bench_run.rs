@@ -302,3 +302,15 @@ impl BenchRun {
         self.parts.iter().map(row).collect()
     }
 }
+
+/// What is known of one kind of run, of one of its parts: the newest, and those before it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BenchStanding {
+    pub newest: BenchRow,
+    /// `unknown`, `same`, `better`, `suspected`, `regression`.
+    pub verdict: &'static str,
+    /// The verdict in a sentence, with its threshold; empty where there is nothing to compare with.
+    pub why: String,
+    /// Of the runs of the kind, oldest first: when, how many a second, p99 in seconds.
+    pub history: Vec<(i64, f64, Option<f64>)>,
+}

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::facts::{Facts, limit_of};
 use super::happened::Happened;
 use super::pages::backups::to_json as backups_json;
+use super::pages::benches::to_json as benches_json;
 use super::pages::cluster::{ClusterPage, EVENTS_MAX};
 use super::pages::events::CSV_PATH;
 use super::pages::fleet::FleetPage;
@@ -120,6 +121,7 @@ pub(crate) fn cluster(
     shelf.put(site, &at("members"), "members/v1", &json!({ "members": members(config, &facts, page) }))?;
     shelf.put(site, &at("topology"), "topology/v1", &topology(page))?;
     shelf.put(site, &at("backups"), "backups/v1", &backups_json(&facts))?;
+    shelf.put(site, &at("benchmarks"), "benchmarks/v1", &benches_json(&facts))?;
     let alerts: Vec<Value> = page
         .alerts
         .iter()

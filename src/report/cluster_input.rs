@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::DayState;
-use crate::model::{BackupState, ClusterName, Event, Incident, JobRun, ReadingRow, Series};
+use crate::model::{BackupState, BenchStanding, ClusterName, Event, Incident, JobRun, ReadingRow, Series};
 
 /// The `[report]` table of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +78,8 @@ pub struct ClusterInput {
     pub care: Vec<CareLine>,
     /// What is known of its backups; `None` where there never was one.
     pub backups: Option<BackupState>,
+    /// What benchmarks said, by kind.
+    pub benches: Vec<BenchStanding>,
     /// By [`super::Panel::id`]: what the expressions of [`super::figures`] gave for now.
     pub figures: BTreeMap<String, Vec<Series>>,
     /// Oldest first; missing days are days without data. [`super::day_states`] makes them.
@@ -108,6 +110,7 @@ impl ClusterInput {
             figures: BTreeMap::new(),
             care: Vec::new(),
             backups: None,
+            benches: Vec::new(),
             days: Vec::new(),
             rules_total: 0,
             speechless: Vec::new(),

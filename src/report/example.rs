@@ -4,6 +4,7 @@
 //! texts are invented; one cluster's are hostile on purpose.
 
 mod backups;
+mod benches;
 mod happenings;
 mod series;
 
@@ -113,6 +114,7 @@ fn cluster(n: usize) -> Option<ClusterInput> {
     cluster.figures.clone_from(&cluster.panels);
     cluster.care = care(n, size);
     cluster.backups = backups::backups(&cluster.name, n, size);
+    cluster.benches = benches::benches(&cluster.name, n, size);
     if size > 0 {
         cluster.days = days(&mut dice);
         cluster.events = vec![leader_change(&cluster)];

@@ -1,6 +1,7 @@
 //! The pages' view models: everything a template prints, as text and positions.
 
 pub(crate) mod backups;
+pub(crate) mod benches;
 pub(crate) mod cluster;
 pub(crate) mod events;
 pub(crate) mod fleet;

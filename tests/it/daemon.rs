@@ -241,7 +241,9 @@ fn wrong_input_is_one_clear_message_and_nothing_is_written() {
     assert!(!store.exists(), "nothing was written");
     let unknown = program::output(&["run", "nosuchjob", "--endpoints", "h:1"]);
     assert_eq!(unknown.status.code(), Some(2));
-    assert!(program::stderr(&unknown).contains("there is no job \"nosuchjob\"; there are backup, bench, collect"));
+    assert!(
+        program::stderr(&unknown).contains("there is no job \"nosuchjob\"; there are backup, bench, collect")
+    );
     let syntax = program::output(&["query", "rate(up"]);
     assert_eq!(syntax.status.code(), Some(2));
     let unwritable =

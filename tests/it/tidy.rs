@@ -25,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "survey",
         &[
             "model",
+            "bench",
             "inspect",
             "alert",
             "capacity",

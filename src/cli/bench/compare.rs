@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::history::{judged, sentence};
+use super::history::judged;
 use super::show::find;
 use super::{Output, Target};
-use crate::bench::regression::{self, Comparison, Judged, Verdict};
+use crate::bench::regression::{self, Comparison, Judged, Verdict, sentence};
 use crate::cli::{Global, Stop, open_with_found, output};
 use crate::config::Overrides;
 use crate::run::exit_code::Exit;

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Output, Target};
-use crate::bench::regression::{self, Comparison, Judged, Verdict};
+use crate::bench::regression::{Comparison, Judged, Verdict};
 use crate::cli::{Global, Stop, open_with_found, output};
 use crate::config::Overrides;
 use crate::model::unit::{human_seconds, rfc3339, three_digits};
@@ -102,32 +102,6 @@ fn short(comparison: &Comparison) -> String {
         Verdict::Same => "same".to_owned(),
         verdict => format!("{} {percent:+.0} %: {}", comparison.measure.as_str(), verdict.as_str()),
     }
-}
-
-/// A comparison in a sentence.
-pub(super) fn sentence(comparison: &Comparison) -> String {
-    let Comparison { part, measure, before, after, change, threshold, factor, verdict, .. } = comparison;
-    let value = |value: f64| match measure {
-        regression::Measure::Rate => format!("{}/s", three_digits(value)),
-        _ => human_seconds(value),
-    };
-    let of = |runs: usize| if runs == 1 { String::new() } else { format!(" (mean of {runs})") };
-    let noise = match (threshold, factor) {
-        (Some(threshold), Some(factor)) => {
-            format!("threshold {:.1} %, factor {factor:.1}", threshold * 100.0)
-        }
-        _ => format!("no threshold: fewer than {} runs before", regression::HISTORY_MIN),
-    };
-    format!(
-        "{part} {}: {}{} to {}{}, {:+.1} %; {noise}: {}",
-        measure.as_str(),
-        value(*before),
-        of(comparison.runs_before),
-        value(*after),
-        of(comparison.runs_after),
-        change * 100.0,
-        verdict.as_str()
-    )
 }
 
 /// One line per part of a run.

@@ -6,10 +6,9 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 
-use super::history::sentence;
 use super::{Output, Target};
 use crate::bench::baseline::{self, Met};
-use crate::bench::regression::Judged;
+use crate::bench::regression::{Judged, sentence};
 use crate::bench::text::{self, Style};
 use crate::bench::{BenchError, Dial, Driving, Operation, Order, Stage};
 use crate::cli::progress::{Amount, Progress};

@@ -309,6 +309,7 @@ fn status(trailers: &HeaderMap) -> Result<(), Status> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as map_err takes it")]
 fn lost(error: h2::Error) -> Status {
     Status::unavailable(format!("connection: {}", chain(&error)))
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::backups::{BackupSection, section};
+use super::benches::{self, BenchSection};
 use super::layers::{LayerBlock, blocks, of as layers_of};
 use super::members::{Member, members};
 use super::strip::{Strip, strip};
@@ -46,6 +47,7 @@ pub(crate) struct ClusterPage {
     /// Of the newest inspection: what, state, text, how long ago.
     pub(crate) care: Vec<(&'static str, Badge, String, String)>,
     pub(crate) backups: Option<BackupSection>,
+    pub(crate) benches: Option<BenchSection>,
     pub(crate) members: Vec<Member>,
     /// Headings of the members' numbers.
     pub(crate) member_heads: Vec<&'static str>,
@@ -121,6 +123,7 @@ impl ClusterPage {
             layers: blocks(&layers_of(&facts)),
             care: care(&facts),
             backups: section(&facts),
+            benches: benches::section(&facts),
             member_heads: members
                 .first()
                 .map(|m| m.cells.iter().map(|c| c.head).collect())
