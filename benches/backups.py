@@ -4,17 +4,16 @@ Arguments: the `beside` program, `etcd-monitor`, the folder of etcd 3.5, the doc
 (default 1024 4096; clients are measured with the first). Runs alone: benches/run.sh calls it, too.
 """
 
-import datetime
 import os
 import pathlib
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
+
+from common import Cluster, measured, median, rewrite, run, words
 
 BESIDE, PROGRAM, ETCD = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
 DOCUMENT = pathlib.Path(sys.argv[4])
@@ -24,77 +23,14 @@ CLIENTS, FEEL_S = 4, 20
 BEGIN, END = "<!-- backups: written by benches/backups.py -->", "<!-- end of backups -->"
 
 
-def words(text):
-    return dict(word.split("=", 1) for word in text.strip().splitlines()[-1].split())
-
-
-def free_port():
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
-
-
-def run(*command, codes=(0,)):
-    """Seconds, and the peak of resident bytes, of one program."""
-    began = time.monotonic()
-    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               env=dict(os.environ, ETCDCTL_API="3"))
-    said = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    took = time.monotonic() - began
-    code = os.waitstatus_to_exitcode(status)
-    process.returncode = code
-    if code not in codes:
-        raise SystemExit(f"{command}: {code}\n{said}")
-    return took, usage.ru_maxrss * 1024
-
-
-class Cluster:
-    """Members of etcd 3.5 with their data in `folder`."""
-
-    def __init__(self, folder, members, fsync):
-        ports = [(free_port(), free_port()) for _ in range(members)]
-        self.endpoints = [f"http://127.0.0.1:{client}" for client, _ in ports]
-        initial = ",".join(f"m{n}=http://127.0.0.1:{peer}" for n, (_, peer) in enumerate(ports))
-        self.log = open(folder / "etcd.log", "ab")
-        self.members = []
-        for n, (client, peer) in enumerate(ports):
-            urls = {"listen-client-urls": client, "advertise-client-urls": client, "listen-peer-urls": peer, "initial-advertise-peer-urls": peer}
-            flags = [f"--{flag}=http://127.0.0.1:{port}" for flag, port in urls.items()] + ([] if fsync else ["--unsafe-no-fsync"])
-            self.members.append(subprocess.Popen(
-                [ETCD / "etcd", f"--name=m{n}", f"--data-dir={folder / f'm{n}'}", f"--initial-cluster={initial}",
-                 "--quota-backend-bytes=8589934592", *flags], stdout=self.log, stderr=self.log))
-        deadline = time.monotonic() + 120
-        for endpoint in self.endpoints:
-            while True:
-                try:
-                    if b'"true"' in urllib.request.urlopen(f"{endpoint}/health", timeout=5).read():
-                        break
-                except OSError:
-                    pass
-                if time.monotonic() > deadline:
-                    raise SystemExit("etcd does not start")
-                time.sleep(0.2)
-
-    def stop(self):
-        for member in self.members:
-            member.terminate()
-        for member in self.members:
-            member.wait()
-
-
 def fill(endpoint, mebibytes):
     subprocess.run([BESIDE, "fill", endpoint, str(mebibytes)], check=True, stdout=subprocess.DEVNULL)
-
-
-def median(rounds):
-    return tuple(statistics.median(column) for column in zip(*rounds))
 
 
 def sized(mebibytes, rounds):
     """Saving and checking a database of one size, ours and theirs in turn."""
     folder = pathlib.Path(tempfile.mkdtemp())
-    cluster = Cluster(folder, 1, fsync=False)
+    cluster = Cluster(ETCD, folder, 1, fsync=False)
     try:
         endpoint = cluster.endpoints[0]
         fill(endpoint, mebibytes)
@@ -118,7 +54,7 @@ def sized(mebibytes, rounds):
 def felt(mebibytes):
     """p99 of puts on three members, alone, while we save, and while etcdctl does, in turn."""
     folder = pathlib.Path(tempfile.mkdtemp())
-    cluster = Cluster(folder, 3, fsync=True)
+    cluster = Cluster(ETCD, folder, 3, fsync=True)
     try:
         fill(cluster.endpoints[0], mebibytes)
         endpoints = ",".join(cluster.endpoints)
@@ -147,21 +83,13 @@ def felt(mebibytes):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def cpu_model():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown"
-
-
 def main():
     before = os.getloadavg()[0]
     of_sizes = [sized(size, ROUNDS if n == 0 else 1) for n, size in enumerate(SIZES)]
     clients = felt(SIZES[0])
     gib = lambda value: f"{value / 2**30:.2f} GiB"
     table = [
-        f"Measured {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC on {cpu_model()}, {os.cpu_count()} cores, "
-        f"load {before:.1f} before the start. To repeat: `make bench`.",
+        measured(before),
         "",
         "| What | etcd-monitor | etcdctl, etcdutl 3.5 | Ratio | Target |",
         "|---|---:|---:|---:|---:|",
@@ -180,10 +108,7 @@ def main():
                      f"| {ours[key]:.1f} ms | {theirs[key]:.1f} ms | {ours[key] / theirs[key]:.2f}× |  |")
     table.append("")
     table.append("Ours compresses while it saves, and asks members for HashKV before. When it verifies it checks the SHA-256 and computes HashKV, which etcdutl does not; etcdutl maps the file, ours reads it in pieces.")
-    text = "\n".join(table)
-    print(text)
-    start, rest = DOCUMENT.read_text().split(BEGIN)
-    DOCUMENT.write_text(f"{start}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    rewrite(DOCUMENT, BEGIN, END, table)
 
 
 main()

@@ -1,5 +1,7 @@
 #!/bin/sh
 # Measures beside Prometheus and rewrites the results in docs/performance.md. Called by `make bench`.
+# OFFICIAL_BENCHMARK: etcd's own `benchmark`, to be measured beside it; no Debian package has the program, its source package
+# builds it (`go build ./tools/benchmark` in the source of Debian's etcd).
 # BENCH_SECONDS: length of the ingest measurement, after two scrapes to warm up.
 set -eu
 cd "$(dirname "$0")/.."
@@ -14,3 +16,4 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 python3 benches/beside.py "$beside" target/release/etcd-monitor "$dir" "${BENCH_SECONDS:-90}" docs/performance.md
 python3 benches/backups.py "$beside" target/release/etcd-monitor target/test-bin/etcd-3.5.30 docs/performance.md
+python3 benches/loads.py "$beside" target/release/etcd-monitor target/test-bin/etcd-3.5.30 docs/performance.md
