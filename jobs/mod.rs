@@ -8,6 +8,7 @@ mod collect;
 mod compact;
 mod deliver;
 mod discover;
+mod disk;
 mod evaluate;
 mod forecast;
 mod inspect;
@@ -23,6 +24,7 @@ pub const ALL: &[&JobSpec] = &[
     &compact::JOB,
     &deliver::JOB,
     &discover::JOB,
+    &disk::JOB,
     &evaluate::JOB,
     &forecast::JOB,
     &inspect::JOB,

@@ -12,6 +12,7 @@ mod completions;
 mod config;
 mod connection;
 mod discover;
+mod disk;
 mod events;
 mod fleet;
 mod help;
@@ -94,6 +95,8 @@ pub enum Command {
     /// Measure what a cluster can do, with load under a prefix of our own
     #[command(after_help = help::BENCH)]
     Bench(Box<bench::Bench>),
+    /// Measure a disk as etcd needs it, and say what it is good for
+    Disk(disk::Disk),
     /// Show all clusters in one table, who is unlike the others, and what they come to by tag
     #[command(after_help = help::FLEET)]
     Fleet(fleet::Fleet),
@@ -223,6 +226,7 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Inspect(inspect) => inspect.execute(&global).await,
             Command::Backup(backup) => backup.execute(&global).await,
             Command::Bench(bench) => bench.execute(&global).await,
+            Command::Disk(disk) => disk.execute(&global).await,
             Command::Fleet(fleet) => fleet.execute(&global).await,
             Command::Compare(compare) => compare.execute(&global).await,
             Command::Discover(discover) => discover.execute(&global).await,

@@ -35,6 +35,7 @@ use crate::bench::BenchConfig;
 use crate::deliver::{AckSource, Channel, DeadMan, StandingSilences};
 use crate::discover::data_dir::{Places, sharing_disk};
 use crate::discover::source::Source;
+use crate::disk::DiskConfig;
 use crate::etcd::ClusterConfig;
 use crate::inspect::InspectConfig;
 use crate::model::Labels;
@@ -63,6 +64,7 @@ pub struct Config {
     pub inspect: InspectConfig,
     pub backup: BackupConfig,
     pub bench: BenchConfig,
+    pub disk: DiskConfig,
     /// The shipped packs and the rule files, in that order, with what is switched off.
     pub rules: RuleBook,
     pub slos: Vec<SloConfig>,

@@ -14,6 +14,7 @@ pub mod config;
 pub mod correlate;
 pub mod deliver;
 pub mod discover;
+pub mod disk;
 pub mod etcd;
 pub mod inspect;
 pub mod model;

@@ -10,6 +10,7 @@ mod bench_run;
 pub mod catalogue;
 mod cause;
 mod csv;
+mod disk_run;
 mod event;
 mod finding;
 mod incident;
@@ -35,6 +36,10 @@ pub use bench_run::{
 };
 pub use cause::chain;
 pub use csv::csv_cell;
+pub use disk_run::{
+    DISK_FORMAT, DiskDevice, DiskFinding, DiskFlow, DiskKind, DiskLatency, DiskPattern, DiskRow, DiskRun,
+    DiskStanding, DiskTest, DiskVerdict,
+};
 pub use event::{Event, EventKind, Severity};
 pub use finding::{Finding, FindingState};
 pub use incident::{Incident, IncidentState};

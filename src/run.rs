@@ -12,6 +12,7 @@ mod configured;
 mod context;
 pub mod daemon;
 pub mod discovery;
+pub mod disks;
 mod execute;
 pub mod exit_code;
 pub mod inspected;

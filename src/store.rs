@@ -16,6 +16,7 @@ mod bucket;
 mod columns;
 pub mod compact;
 mod config;
+pub mod disk_runs;
 mod error;
 pub mod events;
 mod file;

@@ -95,6 +95,33 @@ whatever --prefix says, and are gone afterwards.
 
 Exit codes: 0 passed, 1 failed, 2 wrong usage or configuration, 70 a bug.";
 
+pub const DISK_CHECK: &str = "\
+Examples:
+  A disk that etcd shall use, with fio's jobs if fio is installed:
+    etcd-monitor disk check --directory /var/lib/etcd
+  The same without fio, for a program:
+    etcd-monitor disk check --directory /var/lib/etcd --no-fio --json
+  The disk of the etcd that runs here: the probe alone, a hundred appends a second
+    etcd-monitor disk check --endpoints https://10.0.0.1:2379 --cacert … --cert … --key …
+
+99 % of fdatasyncs below 10 ms: production ready; up to 20 ms: warning; more: critical. A check
+takes less than two minutes. Where a running etcd uses the disk, fio's jobs need --yes, and
+nothing is measured when its cluster has no member to lose. No file stays: the probe's file has
+no name; what fio leaves when a check is killed goes with the next check, or `disk clean`.
+
+Exit codes: 0 production ready, 1 critical or failed, 2 wrong usage or configuration,
+3 warning, unknown, or not stored, 70 a bug.";
+
+pub const DISK_HISTORY: &str = "\
+Examples:
+  The last checks of all machines that share the store:
+    etcd-monitor disk history
+  One in full; an id, the beginning of one, or latest:
+    etcd-monitor disk show latest
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 70 a bug; `disk show` also has
+those of `disk check`.";
+
 pub const RESTORE: &str = "\
 Examples:
   How the whole cluster is restored, member by member; nothing is touched:

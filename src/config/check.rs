@@ -15,16 +15,16 @@ use crate::model::unit::format_duration;
 use crate::model::{ClusterName, CronSchedule};
 use crate::watch::WatchConfig;
 
-const SECTIONS: [&str; 17] = [
-    "store", "cluster", "discover", "scrape", "watch", "inspect", "backup", "bench", "rules", "slo", "alert",
-    "channel", "dead-man", "report", "query", "jobs", "log",
+const SECTIONS: [&str; 18] = [
+    "store", "cluster", "discover", "scrape", "watch", "inspect", "backup", "bench", "disk", "rules", "slo",
+    "alert", "channel", "dead-man", "report", "query", "jobs", "log",
 ];
 
 /// What sections find wrong with themselves, by key.
 fn problems_of_sections(config: &Config) -> impl Iterator<Item = (String, String)> + use<> {
     let of_watch = config.watch.problems().into_iter();
     let of_watch = of_watch.map(|(key, message)| (format!("watch.{key}"), message));
-    of_watch.chain(config.backup.problems()).chain(config.bench.problems())
+    of_watch.chain(config.backup.problems()).chain(config.bench.problems()).chain(config.disk.problems())
 }
 
 pub(super) fn from_document(
@@ -61,6 +61,7 @@ pub(super) fn from_document(
         inspect: document.section("inspect"),
         backup: document.section("backup"),
         bench: document.section("bench"),
+        disk: document.section("disk"),
         groups: rules.groups(),
         external_labels,
         rules,

@@ -37,6 +37,23 @@ impl EtcdProcess {
         let urls = urls.into_iter().flatten().flat_map(|urls| urls.split(','));
         urls.filter_map(|url| Instance::of_endpoint(url.trim()).ok()).collect()
     }
+
+    /// Where it keeps its data and, if elsewhere, its write-ahead log: what each is for, and where it is seen through
+    /// `proc`, because a container has another root.
+    pub fn folders(&self, proc: &Path) -> Vec<(&'static str, PathBuf)> {
+        let home = proc.join(self.pid.to_string());
+        let seen = |named: &str| match Path::new(named).strip_prefix("/") {
+            Ok(inside) => home.join("root").join(inside),
+            Err(_) => home.join("cwd").join(named),
+        };
+        let set = |flag: &str| self.settings.get(flag).filter(|value| !value.is_empty());
+        let data = set("data-dir").cloned().unwrap_or_else(|| {
+            // etcd's own default.
+            format!("{}.etcd", set("name").map_or("default", String::as_str))
+        });
+        let wal = set("wal-dir").map(|wal| ("wal", seen(wal)));
+        std::iter::once(("data", seen(&data))).chain(wal).collect()
+    }
 }
 
 /// Every process below `proc` (`/proc`) whose program is called etcd and whose command line can be read.

@@ -87,6 +87,8 @@ pub enum EventKind {
     BackupsDeleted,
     /// A benchmark was run.
     BenchDone,
+    /// A disk was measured; details have the verdict.
+    DiskChecked,
     /// An etcd was started from a backup, on trial.
     RestoreDrill,
     /// The fleet has a new cluster, by discovery or configuration.
@@ -107,7 +109,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::LeaderChanged,
         Self::ElectionsHeld,
         Self::LeaderLost,
@@ -134,6 +136,7 @@ impl EventKind {
         Self::BackupBad,
         Self::BackupsDeleted,
         Self::BenchDone,
+        Self::DiskChecked,
         Self::RestoreDrill,
         Self::ClusterAdded,
         Self::ClusterRemoved,
@@ -177,6 +180,7 @@ impl EventKind {
             Self::BackupBad => "backup-bad",
             Self::BackupsDeleted => "backups-deleted",
             Self::BenchDone => "bench-done",
+            Self::DiskChecked => "disk-checked",
             Self::RestoreDrill => "restore-drill",
             Self::ClusterAdded => "cluster-added",
             Self::ClusterRemoved => "cluster-removed",

@@ -60,7 +60,7 @@ impl Machine {
         self.memory(&mut out);
         self.processors(&mut out);
         self.network(process.pid, &mut out);
-        let folders = folders(&self.proc, process);
+        let folders = process.folders(&self.proc);
         let disks = of_file::<DiskStats>(&self.proc.join("diskstats")).map(|disks| disks.0);
         for (directory, seen) in &folders {
             disk(directory, seen, disks.as_deref().unwrap_or_default(), &mut out);
@@ -130,23 +130,6 @@ impl Machine {
             push(out, "etcd_monitor_host_network_errors_total", &[("way", way)], (errors + dropped) as f64);
         }
     }
-}
-
-/// Where etcd keeps its data and, if elsewhere, its write-ahead log: what each is for, and where we see it.
-fn folders(proc: &Path, process: &EtcdProcess) -> Vec<(&'static str, PathBuf)> {
-    let home = proc.join(process.pid.to_string());
-    // The process's own paths: in a container they have another root.
-    let seen = |named: &str| match Path::new(named).strip_prefix("/") {
-        Ok(inside) => home.join("root").join(inside),
-        Err(_) => home.join("cwd").join(named),
-    };
-    let set = |flag: &str| process.settings.get(flag).filter(|value| !value.is_empty());
-    let data = set("data-dir").cloned().unwrap_or_else(|| {
-        // etcd's own default.
-        format!("{}.etcd", set("name").map_or("default", String::as_str))
-    });
-    let wal = set("wal-dir").map(|wal| ("wal", seen(wal)));
-    std::iter::once(("data", seen(&data))).chain(wal).collect()
 }
 
 /// Space of the file system, and what its device does where the kernel counts that.

@@ -14,6 +14,7 @@ use crate::model::{
     BenchClient, BenchRow, BenchRun, ClusterName, Event, EventKind, Labels, METRIC_NAME, Severity,
 };
 use crate::promql::{self, EvalOptions, EvalRange, Value};
+use crate::store::key as store_key;
 use crate::store::{Store, StoreError, bench_runs, events, samples};
 
 use super::clock::Clock;
@@ -32,7 +33,7 @@ pub async fn make(
     dial: Arc<Dial>,
 ) -> Result<BenchRun, BenchError> {
     let unique = ulid::Ulid::generate();
-    let id = bench_runs::id(clock.now_ms(), unique.0);
+    let id = store_key::run_id(clock.now_ms(), unique.0);
     let now_ms = || clock.now_ms();
     let assignment = Assignment {
         cluster: &cluster.config,

@@ -89,21 +89,6 @@ fn float(values: impl Iterator<Item = Option<f64>>) -> ArrayRef {
     std::sync::Arc::new(values.collect::<Float64Array>())
 }
 
-/// A new run's id: sorts by time, and short enough to be typed. `unique` tells two of one moment apart.
-pub fn id(now_ms: i64, unique: u128) -> String {
-    let time = key::instant(now_ms);
-    // Milliseconds: those of one second are in the order of their making.
-    let moment = time.get(..18).unwrap_or(&time);
-    let letters = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-    let tail: String = (0..4)
-        .map(|n| {
-            let digit = usize::try_from((unique >> (5 * n)) & 31).unwrap_or(0);
-            letters.get(digit).map_or('0', |letter| char::from(*letter))
-        })
-        .collect();
-    format!("{moment}-{tail}")
-}
-
 /// Keeps `run`: its object, then its rows. Repeated, it finds its own.
 ///
 /// # Errors

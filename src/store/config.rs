@@ -75,6 +75,8 @@ pub struct RetentionConfig {
     pub backups: ConfigDuration,
     /// What benchmarks measured.
     pub bench_runs: ConfigDuration,
+    /// What disk checks measured.
+    pub disk_runs: ConfigDuration,
     /// Superseded states, receipts, claims, ledger and heartbeat objects. The newest state of a sequence
     /// is never deleted.
     pub state: ConfigDuration,
@@ -95,6 +97,7 @@ impl Default for RetentionConfig {
             job_runs: days(90),
             backups: days(1_830),
             bench_runs: days(1_830),
+            disk_runs: days(1_830),
             state: days(7),
         }
     }

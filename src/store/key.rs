@@ -94,6 +94,11 @@ impl Prefix {
         Self(format!("state/bench/{}", segment(cluster)))
     }
 
+    /// What disk checks of one machine found; sorts by time.
+    pub fn disk_runs_of(host: &str) -> Self {
+        Self(format!("state/disk/{}", segment(host)))
+    }
+
     /// Receipts of one group's transition.
     pub fn receipts(group_key: &str, seq: u64) -> Self {
         Self(format!("state/receipts/{}/{seq:020}", segment(group_key)))
@@ -134,7 +139,8 @@ impl Prefix {
 }
 
 /// Below `state/`: what is kept as sequences. A key elsewhere is none, whatever its name looks like.
-const SEQUENCES: [&str; 9] = [
+const SEQUENCES: [&str; 10] = [
+    "disk-turns",
     "baselines",
     "incidents",
     "groups",
@@ -165,6 +171,11 @@ impl SequenceKey {
 
     pub fn inspection(cluster: &str) -> Self {
         Self(Prefix(format!("state/inspections/{}", segment(cluster))))
+    }
+
+    /// Whose disk of a cluster is measured: one at a time.
+    pub fn disk_turns(cluster: &str) -> Self {
+        Self(Prefix(format!("state/disk-turns/{}", segment(cluster))))
     }
 
     /// What a cluster's benchmarks are compared with from now on.
@@ -227,9 +238,29 @@ pub fn evaluation_slot_ms(key: &Key) -> Option<i64> {
     key.0.starts_with("state/eval/").then(|| parse_instant(key.name())).flatten()
 }
 
+/// A new run's id: sorts by time, and short enough to be typed. `unique` tells two of one moment apart.
+pub fn run_id(now_ms: i64, unique: u128) -> String {
+    let time = instant(now_ms);
+    // Milliseconds: those of one second are in the order of their making.
+    let moment = time.get(..18).unwrap_or(&time);
+    let letters = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let tail: String = (0..4)
+        .map(|n| {
+            let digit = usize::try_from((unique >> (5 * n)) & 31).unwrap_or(0);
+            letters.get(digit).map_or('0', |letter| char::from(*letter))
+        })
+        .collect();
+    format!("{moment}-{tail}")
+}
+
 /// What one benchmark found.
 pub fn bench_run(cluster: &str, id: &str) -> Key {
     Key(format!("{}/{}", Prefix::bench_runs_of(cluster).0, segment(id)))
+}
+
+/// What one disk check found.
+pub fn disk_run(host: &str, id: &str) -> Key {
+    Key(format!("{}/{}", Prefix::disk_runs_of(host).0, segment(id)))
 }
 
 /// What signs the links to acknowledge with, where no secret is configured. Never deleted.

@@ -21,10 +21,11 @@ pub enum Table {
     JobRuns,
     Backups,
     BenchRuns,
+    DiskRuns,
 }
 
 impl Table {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Samples,
         Self::Rollup5m,
         Self::Rollup1h,
@@ -33,6 +34,7 @@ impl Table {
         Self::JobRuns,
         Self::Backups,
         Self::BenchRuns,
+        Self::DiskRuns,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -45,6 +47,7 @@ impl Table {
             Self::JobRuns => "job_runs",
             Self::Backups => "backups",
             Self::BenchRuns => "bench_runs",
+            Self::DiskRuns => "disk_runs",
         }
     }
 
@@ -88,6 +91,7 @@ impl Table {
             ],
             Self::Backups => backup_fields(),
             Self::BenchRuns => bench_fields(),
+            Self::DiskRuns => disk_fields(),
         };
         Arc::new(Schema::new(fields))
     }
@@ -101,6 +105,7 @@ impl Table {
             Self::JobRuns => &["job", "shard", "attempt"],
             Self::Backups => &["cluster", "at", "id"],
             Self::BenchRuns => &["cluster", "id", "part"],
+            Self::DiskRuns => &["host", "id", "test"],
         }
     }
 
@@ -213,6 +218,32 @@ fn bench_fields() -> Vec<Field> {
         float("fsync_p99"),
         float("commit_p99"),
         required(int("leader_changes")),
+    ]
+}
+
+fn disk_fields() -> Vec<Field> {
+    vec![
+        required(text("host")),
+        required(plain("id")),
+        required(text("test")),
+        required(instant_field("ts", false)),
+        text("cluster"),
+        text("instance"),
+        required(plain("directory")),
+        required(text("device")),
+        required(text("kind")),
+        required(text("filesystem")),
+        required(text("verdict")),
+        float("sync_p50"),
+        float("sync_p95"),
+        float("sync_p99"),
+        float("sync_p999"),
+        float("read_iops"),
+        float("read_bytes_per_second"),
+        float("read_p99"),
+        float("write_iops"),
+        float("write_bytes_per_second"),
+        float("write_p99"),
     ]
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs everything the tests start: etcd 3.4 and 3.5, Prometheus, Alertmanager, S3, Azure and SMTP servers, DuckDB, Chromium;
-# what cuts networks between members and slows their disks.
+# fio; what cuts networks between members and slows their disks.
 # Safe to run again: what is there stays.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -23,6 +23,7 @@ need dpkg-deb dpkg
 need ip iproute2
 need iptables iptables
 need strace strace
+need fio fio
 [ -d /usr/share/fonts/truetype/dejavu ] || wanted="$wanted fonts-dejavu-core"
 python3 -c 'import venv, ensurepip' 2>/dev/null || wanted="$wanted python3-venv"
 install_packages "for the tests" $wanted

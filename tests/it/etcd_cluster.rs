@@ -45,7 +45,8 @@ impl EtcdCluster {
 
     async fn spawn(n: usize, options: Options) -> Self {
         let shm = PathBuf::from("/dev/shm");
-        let parent = if shm.is_dir() { shm } else { std::env::temp_dir() };
+        let memory = if shm.is_dir() { shm } else { std::env::temp_dir() };
+        let parent = options.folder.clone().unwrap_or(memory);
         let dir =
             tempfile::Builder::new().prefix("etcd-monitor-it-").tempdir_in(parent).expect("a directory");
         let pki = Pki::new(dir.path());

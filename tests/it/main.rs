@@ -40,6 +40,7 @@ mod daemon_s3;
 mod dead_man;
 mod deliver;
 mod discover;
+mod disk;
 mod etcd_auth;
 mod etcd_cluster;
 mod etcd_faults;

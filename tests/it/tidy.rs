@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("inspect", &["model", "etcd"]),
     ("backup", &["model", "etcd", "store"]),
     ("bench", &["model", "etcd", "probe"]),
+    ("disk", &["model", "discover", "probe"]),
     ("promql", &["model"]),
     ("store", &["model"]),
     ("rules", &["model", "promql"]),
@@ -43,14 +44,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "config",
         &[
             "model", "etcd", "discover", "probe", "store", "rules", "alert", "deliver", "report", "watch",
-            "promql", "survey", "inspect", "backup", "bench",
+            "promql", "survey", "inspect", "backup", "bench", "disk",
         ],
     ),
     (
         "run",
         &[
             "model", "etcd", "inspect", "discover", "probe", "promql", "store", "rules", "alert", "deliver",
-            "report", "watch", "config", "survey", "backup", "bench",
+            "report", "watch", "config", "survey", "backup", "bench", "disk",
         ],
     ),
     (
@@ -77,6 +78,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "compare",
             "backup",
             "bench",
+            "disk",
         ],
     ),
     (
@@ -100,6 +102,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "correlate",
             "backup",
             "bench",
+            "disk",
         ],
     ),
 ];

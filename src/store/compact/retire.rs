@@ -13,9 +13,15 @@ impl Run<'_> {
     /// Deletes the sources of files merged at least an hour ago, lowest level first.
     pub(super) async fn retire_sources(&self, done: &mut Compacted) -> Result<(), StoreError> {
         let ledger: HashSet<Key> = ledger::done_keys(self.store, 0).await?.into_iter().collect();
-        for table in
-            [Table::Samples, Table::Readings, Table::Events, Table::JobRuns, Table::Backups, Table::BenchRuns]
-        {
+        for table in [
+            Table::Samples,
+            Table::Readings,
+            Table::Events,
+            Table::JobRuns,
+            Table::Backups,
+            Table::BenchRuns,
+            Table::DiskRuns,
+        ] {
             for day in self.store.days(table).await? {
                 let files = self.store.day_files(table, day).await?;
                 for key in retired_sources(&files, &ledger, self.now_ms) {
@@ -38,6 +44,7 @@ impl Run<'_> {
             (Table::JobRuns, retention.job_runs),
             (Table::Backups, retention.backups),
             (Table::BenchRuns, retention.bench_runs),
+            (Table::DiskRuns, retention.disk_runs),
         ] {
             let oldest = Day::of(self.now_ms.saturating_sub(millis(kept.0)));
             for day in self.store.days(table).await? {

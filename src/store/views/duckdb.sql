@@ -87,3 +87,15 @@ WITH hidden AS (
 SELECT DISTINCT ON (cluster, id, part, ts) * EXCLUDE (level, filename)
 FROM read_parquet('{root}/data/bench_runs/*/*/*.parquet', hive_partitioning = true, filename = true)
 WHERE filename NOT IN (SELECT filename FROM hidden);
+
+-- table disk_runs
+-- What disk checks measured: a row for each test of a check.
+CREATE OR REPLACE VIEW disk_runs AS
+WITH hidden AS (
+    SELECT '{root}/' || unnest(from_json(decode(value), '["VARCHAR"]')) AS filename
+    FROM parquet_kv_metadata('{root}/data/disk_runs/*/*/*.parquet')
+    WHERE decode(key) = 'etcd_monitor.sources'
+)
+SELECT DISTINCT ON (host, id, test, ts) * EXCLUDE (level, filename)
+FROM read_parquet('{root}/data/disk_runs/*/*/*.parquet', hive_partitioning = true, filename = true)
+WHERE filename NOT IN (SELECT filename FROM hidden);

@@ -71,6 +71,8 @@ pub struct Options {
     pub links: bool,
     /// Metrics are served on a port of their own, too, as kubeadm sets etcd up; [`Tls::Mutual`] always does.
     pub metrics_port: bool,
+    /// Data lie below it; in memory otherwise.
+    pub folder: Option<std::path::PathBuf>,
 }
 
 impl Default for Options {
@@ -86,6 +88,7 @@ impl Default for Options {
             synced: false,
             links: false,
             metrics_port: false,
+            folder: None,
         }
     }
 }

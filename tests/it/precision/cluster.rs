@@ -64,6 +64,7 @@ pub struct State {
     pub backup_failed: f64,
     pub drill_age_days: f64,
     pub bench_regression: f64,
+    pub disk_verdict: f64,
 }
 
 impl State {
@@ -115,6 +116,7 @@ impl State {
             backup_failed: 0.0,
             drill_age_days: 3.0,
             bench_regression: dice(0.1),
+            disk_verdict: 0.0,
         }
     }
 }
@@ -351,6 +353,8 @@ impl Recorded {
         // The job writes 0 for what is no more than noise.
         let worse = if state.bench_regression > 0.2 { state.bench_regression } else { 0.0 };
         self.push(ts_ms, "etcd_monitor_bench_regression_ratio", &load, worse);
+        let disk = [("instance", "10.0.0.2:2379"), ("directory", "data")];
+        self.push(ts_ms, "etcd_monitor_disk_verdict", &disk, state.disk_verdict);
     }
 }
 
