@@ -6,6 +6,7 @@
 mod around;
 mod benches;
 mod capacity;
+mod disks;
 mod measures;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -210,6 +211,11 @@ impl Survey<'_> {
         for (name, standings) in benches::standings(self.store, through_ms).await? {
             if let Some(cluster) = clusters.iter_mut().find(|cluster| cluster.name == name) {
                 cluster.benches = standings;
+            }
+        }
+        for (name, standings) in disks::standings(self.store, through_ms).await? {
+            if let Some(cluster) = clusters.iter_mut().find(|cluster| cluster.name == name) {
+                cluster.disks = standings;
             }
         }
         // A few clusters at once: each holds a day of its series in memory.

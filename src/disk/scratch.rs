@@ -158,7 +158,9 @@ mod tests {
         fs::create_dir(&left).expect("made");
         let argument = format!("--directory={}", left.display());
         let mut child = std::process::Command::new("sh")
-            .args(["-c", "sleep 600", "fio", argument.as_str()])
+            // The shell itself waits, and so keeps its arguments.
+            .args(["-c", "read line", "fio", argument.as_str()])
+            .stdin(std::process::Stdio::piped())
             .spawn()
             .expect("starts");
         assert_eq!(clean(folder.path()).expect("cleans"), 1);

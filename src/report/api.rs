@@ -8,6 +8,7 @@ use super::happened::Happened;
 use super::pages::backups::to_json as backups_json;
 use super::pages::benches::to_json as benches_json;
 use super::pages::cluster::{ClusterPage, EVENTS_MAX};
+use super::pages::disks::to_json as disks_json;
 use super::pages::events::CSV_PATH;
 use super::pages::fleet::FleetPage;
 use super::pages::layers::of as layers_of;
@@ -122,6 +123,7 @@ pub(crate) fn cluster(
     shelf.put(site, &at("topology"), "topology/v1", &topology(page))?;
     shelf.put(site, &at("backups"), "backups/v1", &backups_json(&facts))?;
     shelf.put(site, &at("benchmarks"), "benchmarks/v1", &benches_json(&facts))?;
+    shelf.put(site, &at("disks"), "disks/v1", &disks_json(&facts))?;
     let alerts: Vec<Value> = page
         .alerts
         .iter()

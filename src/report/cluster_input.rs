@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::DayState;
-use crate::model::{BackupState, BenchStanding, ClusterName, Event, Incident, JobRun, ReadingRow, Series};
+use crate::model::{
+    BackupState, BenchStanding, ClusterName, DiskStanding, Event, Incident, JobRun, ReadingRow, Series,
+};
 
 /// The `[report]` table of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +82,8 @@ pub struct ClusterInput {
     pub backups: Option<BackupState>,
     /// What benchmarks said, by kind.
     pub benches: Vec<BenchStanding>,
+    /// What checks said of its members' disks.
+    pub disks: Vec<DiskStanding>,
     /// By [`super::Panel::id`]: what the expressions of [`super::figures`] gave for now.
     pub figures: BTreeMap<String, Vec<Series>>,
     /// Oldest first; missing days are days without data. [`super::day_states`] makes them.
@@ -111,6 +115,7 @@ impl ClusterInput {
             care: Vec::new(),
             backups: None,
             benches: Vec::new(),
+            disks: Vec::new(),
             days: Vec::new(),
             rules_total: 0,
             speechless: Vec::new(),

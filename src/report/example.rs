@@ -5,6 +5,7 @@
 
 mod backups;
 mod benches;
+mod disks;
 mod happenings;
 mod series;
 
@@ -115,6 +116,7 @@ fn cluster(n: usize) -> Option<ClusterInput> {
     cluster.care = care(n, size);
     cluster.backups = backups::backups(&cluster.name, n, size);
     cluster.benches = benches::benches(&cluster.name, n, size);
+    cluster.disks = disks::disks(&cluster.name, &cluster.rows, n);
     if size > 0 {
         cluster.days = days(&mut dice);
         cluster.events = vec![leader_change(&cluster)];

@@ -3,6 +3,7 @@
 pub(crate) mod backups;
 pub(crate) mod benches;
 pub(crate) mod cluster;
+pub(crate) mod disks;
 pub(crate) mod events;
 pub(crate) mod fleet;
 pub(crate) mod layers;

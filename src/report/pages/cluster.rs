@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::backups::{BackupSection, section};
 use super::benches::{self, BenchSection};
+use super::disks::{self, DiskSection};
 use super::layers::{LayerBlock, blocks, of as layers_of};
 use super::members::{Member, members};
 use super::strip::{Strip, strip};
@@ -48,6 +49,7 @@ pub(crate) struct ClusterPage {
     pub(crate) care: Vec<(&'static str, Badge, String, String)>,
     pub(crate) backups: Option<BackupSection>,
     pub(crate) benches: Option<BenchSection>,
+    pub(crate) disks: Option<DiskSection>,
     pub(crate) members: Vec<Member>,
     /// Headings of the members' numbers.
     pub(crate) member_heads: Vec<&'static str>,
@@ -124,6 +126,7 @@ impl ClusterPage {
             care: care(&facts),
             backups: section(&facts),
             benches: benches::section(&facts),
+            disks: disks::section(&facts),
             member_heads: members
                 .first()
                 .map(|m| m.cells.iter().map(|c| c.head).collect())
