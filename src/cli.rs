@@ -96,6 +96,7 @@ pub enum Command {
     #[command(after_help = help::BENCH)]
     Bench(Box<bench::Bench>),
     /// Measure a disk as etcd needs it, and say what it is good for
+    #[command(after_help = help::DISK_CHECK)]
     Disk(disk::Disk),
     /// Show all clusters in one table, who is unlike the others, and what they come to by tag
     #[command(after_help = help::FLEET)]

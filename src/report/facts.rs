@@ -90,6 +90,11 @@ impl<'a> Facts<'a> {
         self.redaction.clean(text)
     }
 
+    /// Whether pages may say where members are.
+    pub(crate) fn shows_addresses(&self) -> bool {
+        !self.redact
+    }
+
     /// What a member is called on pages: its name, else its address, else its place in the list.
     pub(crate) fn name(&self, row: &ReadingRow) -> String {
         match row.name.as_deref().filter(|name| !name.is_empty()) {

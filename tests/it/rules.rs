@@ -122,6 +122,7 @@ fn each_version_hears_all_rules_but_those_that_say_what_they_lack() {
         "backup",
         "verify job",
         "bench job",
+        "disk job",
         "member's machine",
         "node exporter",
         "more than one member",

@@ -64,11 +64,12 @@ fn place(seconds: f64) -> f64 {
 
 fn row(facts: &Facts<'_>, standing: &DiskStanding) -> Row {
     let run = &standing.newest;
-    let member = run.instance.as_ref().map_or_else(|| run.host.clone(), ToString::to_string);
+    let instance = run.instance.as_ref().map_or("", |instance| instance.as_str());
+    let host = if facts.shows_addresses() { format!("{}:", run.host) } else { String::new() };
     let p99 = run.fsync_p99.map_or_else(|| "–".to_owned(), human_seconds);
     Row {
-        member: facts.clean(&member),
-        directory: facts.clean(&format!("{}:{}", run.host, run.directory)),
+        member: facts.name_of_instance(instance),
+        directory: facts.clean(&format!("{host}{}", run.directory)),
         device: facts.clean(&device(run)),
         made: clock(run.started_ms, facts.now_ms),
         time: rfc3339(run.started_ms),
@@ -141,8 +142,9 @@ pub(crate) fn to_json(facts: &Facts<'_>) -> Value {
     let standing = |standing: &DiskStanding| {
         let run = &standing.newest;
         json!({
-            "id": run.id, "host": facts.clean(&run.host), "directory": facts.clean(&run.directory),
-            "instance": run.instance, "at": rfc3339(run.started_ms), "verdict": run.verdict,
+            "id": run.id, "host": facts.shows_addresses().then(|| facts.clean(&run.host)), "directory": facts.clean(&run.directory),
+            "instance": run.instance.as_ref().filter(|_| facts.shows_addresses()),
+            "member": facts.name_of_instance(run.instance.as_ref().map_or("", |instance| instance.as_str())), "at": rfc3339(run.started_ms), "verdict": run.verdict,
             "fsync_p99_seconds": run.fsync_p99, "device": {
                 "kind": run.device.kind, "disks": run.device.disks, "model": run.device.model.as_deref().map(|model| facts.clean(model)),
                 "scheduler": run.device.scheduler, "filesystem": run.device.filesystem, "free_bytes": run.device.free_bytes,
