@@ -20,6 +20,7 @@ mod inspect;
 mod jobs;
 mod man;
 mod output;
+mod preflight;
 mod progress;
 mod query;
 mod report;
@@ -95,6 +96,9 @@ pub enum Command {
     /// Measure what a cluster can do, with load under a prefix of our own
     #[command(after_help = help::BENCH)]
     Bench(Box<bench::Bench>),
+    /// Say whether this machine is fit for etcd, before there is one
+    #[command(after_help = help::PREFLIGHT)]
+    Preflight(Box<preflight::PreflightCommand>),
     /// Measure a disk as etcd needs it, and say what it is good for
     #[command(after_help = help::DISK_CHECK)]
     Disk(disk::Disk),
@@ -227,6 +231,7 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Inspect(inspect) => inspect.execute(&global).await,
             Command::Backup(backup) => backup.execute(&global).await,
             Command::Bench(bench) => bench.execute(&global).await,
+            Command::Preflight(preflight) => preflight.execute(&global).await,
             Command::Disk(disk) => disk.execute(&global).await,
             Command::Fleet(fleet) => fleet.execute(&global).await,
             Command::Compare(compare) => compare.execute(&global).await,

@@ -18,6 +18,7 @@ pub mod disk;
 pub mod etcd;
 pub mod inspect;
 pub mod model;
+pub mod preflight;
 pub mod probe;
 pub mod promql;
 pub mod report;

@@ -9,6 +9,7 @@ mod backup_state;
 mod bench_run;
 pub mod catalogue;
 mod cause;
+mod check;
 mod csv;
 mod disk_run;
 mod event;
@@ -20,6 +21,7 @@ mod matcher;
 pub mod membership;
 mod name;
 pub mod pattern;
+mod preflight;
 mod reading;
 mod samples;
 mod schedule;
@@ -35,10 +37,11 @@ pub use bench_run::{
     BenchOutcome, BenchPart, BenchRow, BenchRun, BenchSecond, BenchServer, BenchStanding,
 };
 pub use cause::chain;
+pub use check::{Check, Level};
 pub use csv::csv_cell;
 pub use disk_run::{
-    DISK_FORMAT, DiskDevice, DiskFinding, DiskFlow, DiskKind, DiskLatency, DiskPattern, DiskRow, DiskRun,
-    DiskStanding, DiskTest, DiskVerdict,
+    DISK_FORMAT, DiskDevice, DiskFlow, DiskKind, DiskLatency, DiskPattern, DiskRow, DiskRun, DiskStanding,
+    DiskTest, DiskVerdict,
 };
 pub use event::{Event, EventKind, Severity};
 pub use finding::{Finding, FindingState};
@@ -47,6 +50,7 @@ pub use job_run::{JobRun, Outcome};
 pub use labels::{Label, Labels, LabelsError, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use name::{ClusterId, ClusterName, Instance, MemberId, NameError};
+pub use preflight::{PeerTrip, Preflight};
 pub use reading::{
     Alarm, ClockOffset, EndpointHealth, ErrorKind, MemberReading, MemberStatus, NodeScrape, ReadProbe,
     Reading, ReadingError, ReadingRow, Role, Scrape, StatusSource,

@@ -3,6 +3,8 @@
 mod check;
 mod history;
 
+pub(super) use self::check::{far, fio_size};
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};

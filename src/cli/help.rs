@@ -1,5 +1,9 @@
 //! What `--help` and the manual pages say below the options: examples, exit codes, variables.
 
+mod measure;
+
+pub use self::measure::*;
+
 pub const PROGRAM: &str = "\
 Examples:
   etcd-monitor run --endpoints http://10.0.0.1:2379 --serve 127.0.0.1:8600
@@ -51,76 +55,6 @@ Examples:
 etcd is not asked. Changes are those since the compaction. Memory stays below 128 MiB at any size.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 70 a bug.";
-
-pub const BENCH: &str = "\
-Examples:
-  The commands of etcd's documentation, with `etcd-monitor bench` for `benchmark`:
-    etcd-monitor bench --endpoints=10.0.0.1:2379 --target-leader --conns=1 --clients=1 put --key-size=8 \\
-      --sequential-keys --total=10000 --val-size=256
-    etcd-monitor bench --endpoints=10.0.0.1:2379 --conns=100 --clients=1000 range YOUR_KEY --consistency=l --total=100000
-  How long puts take at a rate that the cluster does not choose:
-    etcd-monitor bench put --rate=500 --clients=100 --val-size=256 --duration=1m
-
-With --rate a request has a time at which it is due, and its latency counts from then, whether or not the answers before it
-were late; the latency from when it was really sent is told, too. Everything that is written is below
-/etcd-monitor/bench/ and is deleted in the end, by the next run if this one is killed. The load stops when the leader changes,
-WAL fsyncs take three times as long as before (and more than 10 ms), a database takes more than 70 % of its quota, or
-more than 5 % of the requests fail.
-
-Exit codes: 0 done, 1 failed or stopped, 2 wrong usage or configuration, 3 done, but some requests failed, 70 a bug.";
-
-pub const BENCH_HISTORY: &str = "\
-Examples:
-  The last runs, and what is said of each:
-    etcd-monitor bench history
-  All of them for a spreadsheet:
-    etcd-monitor bench history --limit 0 --csv runs.csv
-  Two runs side by side; an id, the beginning of one, or latest:
-    etcd-monitor bench compare 20261101T030000 latest
-  After an upgrade that was meant to change things, what comes is compared with what comes:
-    etcd-monitor bench baseline set latest
-
-A run is compared with earlier ones that were asked for alike, but for seed and length. More than the noise of the history is a regression;
-the threshold is told, and how many times it was passed.
-
-Exit codes: 0 done, 1 failed, or compare found a regression, 2 wrong usage or configuration, 70 a bug.";
-
-pub const BENCH_CHECK: &str = "\
-Examples:
-    etcd-monitor bench --endpoints=10.0.0.1:2379 check-perf --load=m
-    etcd-monitor bench --endpoints=10.0.0.1:2379 check-datascale --load=s --auto-compact
-
-The loads are those of `etcdctl check`: s, m, l, xl (or small, medium, large, xLarge). Keys are below /etcd-monitor/bench/,
-whatever --prefix says, and are gone afterwards.
-
-Exit codes: 0 passed, 1 failed, 2 wrong usage or configuration, 70 a bug.";
-
-pub const DISK_CHECK: &str = "\
-Examples:
-  A disk that etcd shall use, with fio's jobs if fio is installed:
-    etcd-monitor disk check --directory /var/lib/etcd
-  The same without fio, for a program:
-    etcd-monitor disk check --directory /var/lib/etcd --no-fio --json
-  The disk of the etcd that runs here: the probe alone, a hundred appends a second
-    etcd-monitor disk check --endpoints https://10.0.0.1:2379 --cacert … --cert … --key …
-
-99 % of fdatasyncs below 10 ms: production ready; up to 20 ms: warning; more: critical. A check
-takes less than two minutes. Where a running etcd uses the disk, fio's jobs need --yes, and
-nothing is measured when its cluster has no member to lose. No file stays: the probe's file has
-no name; what fio leaves when a check is killed goes with the next check, or `disk clean`.
-
-Exit codes: 0 production ready, 1 critical or failed, 2 wrong usage or configuration,
-3 warning, unknown, or not stored, 70 a bug.";
-
-pub const DISK_HISTORY: &str = "\
-Examples:
-  The last checks of all machines that share the store:
-    etcd-monitor disk history
-  One in full; an id, the beginning of one, or latest:
-    etcd-monitor disk show latest
-
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 70 a bug; `disk show` also has
-those of `disk check`.";
 
 pub const RESTORE: &str = "\
 Examples:

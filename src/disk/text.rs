@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::model::unit::{human_bytes, human_seconds, three_digits};
-use crate::model::{DiskDevice, DiskFlow, DiskLatency, DiskPattern, DiskRun, DiskTest, DiskVerdict};
+use crate::model::{DiskDevice, DiskFlow, DiskLatency, DiskPattern, DiskRun, DiskTest, DiskVerdict, Level};
 
 /// A verdict as people say it.
 pub fn words(verdict: DiskVerdict) -> &'static str {
@@ -43,13 +43,13 @@ pub fn report(run: &DiskRun) -> String {
     let _ = writeln!(out, "\nFindings:");
     for finding in &run.findings {
         let mark = match finding.level {
-            DiskVerdict::ProductionReady => "pass",
-            DiskVerdict::Warning => "WARNING",
-            DiskVerdict::Critical => "CRITICAL",
-            DiskVerdict::Unknown => "unknown",
+            Level::Pass => "pass",
+            Level::Warning => "WARNING",
+            Level::Critical => "CRITICAL",
+            Level::Unknown => "unknown",
         };
         let _ = writeln!(out, "  {mark:<8}  {:<14}  {}", finding.id, finding.found);
-        if finding.level != DiskVerdict::ProductionReady {
+        if finding.level != Level::Pass {
             let _ = writeln!(out, "{:28}rule: {} ({})", "", finding.rule, finding.source);
             if !finding.advice.is_empty() {
                 let _ = writeln!(out, "{:28}do:   {}", "", finding.advice);

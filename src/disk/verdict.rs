@@ -1,7 +1,7 @@
 //! What the figures mean: each rule with what it measures by, where that is from, and what to do.
 
 use crate::model::unit::{human_bytes, human_seconds};
-use crate::model::{DiskDevice, DiskFinding, DiskKind, DiskPattern, DiskTest, DiskVerdict};
+use crate::model::{Check, DiskDevice, DiskKind, DiskPattern, DiskTest, DiskVerdict, Level};
 
 /// Where the limits of fsync are from.
 pub const SOURCE: &str = "etcd's FAQ (99 % of fsyncs below 10 ms); twice that and more is critical";
@@ -35,7 +35,7 @@ pub fn judge(
     tests: &[DiskTest],
     device: &DiskDevice,
     pattern: Option<&DiskPattern>,
-) -> (DiskVerdict, Option<f64>, Vec<DiskFinding>) {
+) -> (DiskVerdict, Option<f64>, Vec<Check>) {
     let counts =
         |test: &&DiskTest| is_wal(test) && test.sync.as_ref().is_some_and(|sync| sync.count >= SYNCS_MIN);
     let of_test = |test: &DiskTest| Some((test.sync.as_ref()?.quantile(0.99)?, test.name.clone()));
@@ -48,18 +48,8 @@ pub fn judge(
     findings.extend(tests.iter().filter_map(bandwidth));
     findings.extend(of_device(device));
     findings.extend(pattern.and_then(of_pattern));
-    findings.sort_by_key(|finding| std::cmp::Reverse(rank(finding.level)));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     (verdict, slowest.map(|(p99, _)| p99), findings)
-}
-
-/// What is unknown is no worse than what is bad.
-fn rank(level: DiskVerdict) -> u8 {
-    match level {
-        DiskVerdict::ProductionReady => 0,
-        DiskVerdict::Unknown => 1,
-        DiskVerdict::Warning => 2,
-        DiskVerdict::Critical => 3,
-    }
 }
 
 /// Whether a test appends as etcd's write-ahead log does.
@@ -67,27 +57,14 @@ fn is_wal(test: &DiskTest) -> bool {
     test.name == super::probe::NAME || test.name == super::fio::Job::WalFsync.name()
 }
 
-fn finding(
-    id: &str,
-    level: DiskVerdict,
-    found: String,
-    rule: &str,
-    source: &str,
-    advice: &str,
-) -> DiskFinding {
-    let advice = if level == DiskVerdict::ProductionReady { "" } else { advice };
-    let [id, rule, source, advice] = [id, rule, source, advice].map(str::to_owned);
-    DiskFinding { id, level, found, rule, source, advice }
-}
-
-fn fsync(slowest: Option<&(f64, String)>, verdict: DiskVerdict) -> DiskFinding {
+fn fsync(slowest: Option<&(f64, String)>, verdict: DiskVerdict) -> Check {
     let found = match slowest {
         Some((p99, test)) => format!("99 % of fdatasyncs take {} or less ({test})", human_seconds(*p99)),
         None => format!("fewer than {SYNCS_MIN} fdatasyncs were measured"),
     };
-    finding(
+    Check::new(
         "fsync",
-        verdict,
+        verdict.into(),
         found,
         "p99 below 10 ms: production ready; 10 to 20 ms: warning; above 20 ms: critical",
         SOURCE,
@@ -95,13 +72,13 @@ fn fsync(slowest: Option<&(f64, String)>, verdict: DiskVerdict) -> DiskFinding {
     )
 }
 
-fn of_wal(test: &DiskTest) -> Vec<DiskFinding> {
+fn of_wal(test: &DiskTest) -> Vec<Check> {
     let mut findings = Vec::new();
     if let Some(tail) =
         test.sync.as_ref().filter(|sync| sync.count >= 1_000).and_then(|sync| sync.quantile(0.999))
     {
-        let level = if tail < HEARTBEAT { DiskVerdict::ProductionReady } else { DiskVerdict::Warning };
-        findings.push(finding(
+        let level = if tail < HEARTBEAT { Level::Pass } else { Level::Warning };
+        findings.push(Check::new(
             "fsync-tail",
             level,
             format!("one of 1000 fdatasyncs takes {} or more ({})", human_seconds(tail), test.name),
@@ -113,11 +90,11 @@ fn of_wal(test: &DiskTest) -> Vec<DiskFinding> {
     // The probe may have been told to go slowly.
     if let Some(write) = test.write.as_ref().filter(|_| test.name != super::probe::NAME) {
         let level = match write.iops {
-            iops if iops >= 500.0 => DiskVerdict::ProductionReady,
-            iops if iops >= 50.0 => DiskVerdict::Warning,
-            _ => DiskVerdict::Critical,
+            iops if iops >= 500.0 => Level::Pass,
+            iops if iops >= 50.0 => Level::Warning,
+            _ => Level::Critical,
         };
-        findings.push(finding(
+        findings.push(Check::new(
             "iops",
             level,
             format!("{:.0} durable sequential writes a second ({})", write.iops, test.name),
@@ -129,13 +106,13 @@ fn of_wal(test: &DiskTest) -> Vec<DiskFinding> {
     findings
 }
 
-fn bandwidth(test: &DiskTest) -> Option<DiskFinding> {
+fn bandwidth(test: &DiskTest) -> Option<Check> {
     let write = test.write.as_ref().filter(|_| test.name == super::fio::Job::Db.name())?;
     let level = match write.bytes_per_second {
-        rate if rate >= 10e6 => DiskVerdict::ProductionReady,
-        _ => DiskVerdict::Warning,
+        rate if rate >= 10e6 => Level::Pass,
+        _ => Level::Warning,
     };
-    Some(finding(
+    Some(Check::new(
         "bandwidth",
         level,
         format!(
@@ -150,7 +127,7 @@ fn bandwidth(test: &DiskTest) -> Option<DiskFinding> {
     ))
 }
 
-fn of_device(device: &DiskDevice) -> Vec<DiskFinding> {
+fn of_device(device: &DiskDevice) -> Vec<Check> {
     let mut findings = vec![disk_kind(device), filesystem(device), space(device)];
     findings.extend(barriers(device));
     findings.extend(scheduler(device));
@@ -158,19 +135,19 @@ fn of_device(device: &DiskDevice) -> Vec<DiskFinding> {
     findings
 }
 
-fn disk_kind(device: &DiskDevice) -> DiskFinding {
+fn disk_kind(device: &DiskDevice) -> Check {
     let (level, word) = match device.kind {
-        DiskKind::Nvme => (DiskVerdict::ProductionReady, "an NVMe disk"),
-        DiskKind::Ssd => (DiskVerdict::ProductionReady, "an SSD"),
-        DiskKind::Hdd => (DiskVerdict::Warning, "a spinning disk"),
-        DiskKind::Virtual => (DiskVerdict::Unknown, "a virtual disk: what is below it, only the host knows"),
-        DiskKind::Memory => (DiskVerdict::Critical, "memory: the data are gone when the machine is"),
-        DiskKind::Network => (DiskVerdict::Warning, "on another machine: each fsync waits for the network"),
-        DiskKind::Unknown => (DiskVerdict::Unknown, "of unknown kind"),
+        DiskKind::Nvme => (Level::Pass, "an NVMe disk"),
+        DiskKind::Ssd => (Level::Pass, "an SSD"),
+        DiskKind::Hdd => (Level::Warning, "a spinning disk"),
+        DiskKind::Virtual => (Level::Unknown, "a virtual disk: what is below it, only the host knows"),
+        DiskKind::Memory => (Level::Critical, "memory: the data are gone when the machine is"),
+        DiskKind::Network => (Level::Warning, "on another machine: each fsync waits for the network"),
+        DiskKind::Unknown => (Level::Unknown, "of unknown kind"),
     };
     let disks = if device.disks.is_empty() { device.filesystem.clone() } else { device.disks.join(", ") };
     let model = device.model.as_ref().map_or(String::new(), |model| format!(" ({model})"));
-    finding(
+    Check::new(
         "disk-kind",
         level,
         format!("{disks}{model} is {word}"),
@@ -184,31 +161,31 @@ fn disk_kind(device: &DiskDevice) -> DiskFinding {
     )
 }
 
-fn filesystem(device: &DiskDevice) -> DiskFinding {
+fn filesystem(device: &DiskDevice) -> Check {
     let has = |option: &str| device.mount_options.iter().any(|set| set == option);
     let (level, why, advice) = match device.filesystem.as_str() {
         "ext4" if has("data=journal") => (
-            DiskVerdict::Warning,
+            Level::Warning,
             ", which writes all data twice (data=journal)",
             "Mount it with data=ordered: etcd has its own log",
         ),
         _ if has("sync") => {
-            (DiskVerdict::Warning, ", mounted sync", "Mount it without sync: etcd calls fdatasync itself")
+            (Level::Warning, ", mounted sync", "Mount it without sync: etcd calls fdatasync itself")
         }
-        "ext4" | "xfs" => (DiskVerdict::ProductionReady, "", ""),
+        "ext4" | "xfs" => (Level::Pass, "", ""),
         "btrfs" | "zfs" => (
-            DiskVerdict::Warning,
+            Level::Warning,
             ", which copies what it overwrites: fsyncs are slow and files fall to pieces",
             "Use ext4 or xfs for etcd; on btrfs at least `chattr +C` on the empty data folder",
         ),
         "overlay" => (
-            DiskVerdict::Warning,
+            Level::Warning,
             ", the writable layer of a container: data are gone with it",
             "Put --data-dir on a volume",
         ),
-        _ => (DiskVerdict::Unknown, "", ""),
+        _ => (Level::Unknown, "", ""),
     };
-    finding(
+    Check::new(
         "filesystem",
         level,
         format!("{} is {}{why}", device.mount_point, device.filesystem),
@@ -219,12 +196,12 @@ fn filesystem(device: &DiskDevice) -> DiskFinding {
 }
 
 /// Without barriers a disk says that data are durable before they are.
-fn barriers(device: &DiskDevice) -> Option<DiskFinding> {
+fn barriers(device: &DiskDevice) -> Option<Check> {
     let unsafe_options = ["nobarrier", "barrier=0", "nobarriers", "eatmydata"];
     let option = device.mount_options.iter().find(|option| unsafe_options.contains(&option.as_str()))?;
-    Some(finding(
+    Some(Check::new(
         "barriers",
-        DiskVerdict::Critical,
+        Level::Critical,
         format!(
             "{} is mounted {option}: what was made durable may be lost with the power",
             device.mount_point
@@ -235,17 +212,17 @@ fn barriers(device: &DiskDevice) -> Option<DiskFinding> {
     ))
 }
 
-fn scheduler(device: &DiskDevice) -> Option<DiskFinding> {
+fn scheduler(device: &DiskDevice) -> Option<Check> {
     let scheduler = device.scheduler.as_deref()?;
     let good: &[&str] = match device.kind {
         DiskKind::Hdd => &["mq-deadline", "deadline", "bfq"],
         DiskKind::Nvme | DiskKind::Virtual => &["none", "noop", "mq-deadline", "kyber"],
         _ => &["none", "noop", "mq-deadline", "deadline", "kyber"],
     };
-    let level = if good.contains(&scheduler) { DiskVerdict::ProductionReady } else { DiskVerdict::Warning };
+    let level = if good.contains(&scheduler) { Level::Pass } else { Level::Warning };
     let disk = device.disks.first().map_or("the disk", String::as_str);
     let wanted = good.first().copied().unwrap_or("none");
-    Some(finding(
+    Some(Check::new(
         "scheduler",
         level,
         format!("{disk} uses the I/O scheduler {scheduler}"),
@@ -255,15 +232,15 @@ fn scheduler(device: &DiskDevice) -> Option<DiskFinding> {
     ))
 }
 
-fn shared(device: &DiskDevice) -> Option<DiskFinding> {
+fn shared(device: &DiskDevice) -> Option<Check> {
     let disk = device.disks.first()?;
     let is_root = device.mount_point == "/";
     let (level, found) = match device.also_mounted.as_slice() {
-        [] if is_root => (DiskVerdict::Warning, format!("{disk} holds the operating system, too")),
-        [] => (DiskVerdict::ProductionReady, format!("nothing else is mounted from {disk}")),
-        others => (DiskVerdict::Warning, format!("{disk} also holds {}", others.join(", "))),
+        [] if is_root => (Level::Warning, format!("{disk} holds the operating system, too")),
+        [] => (Level::Pass, format!("nothing else is mounted from {disk}")),
+        others => (Level::Warning, format!("{disk} also holds {}", others.join(", "))),
     };
-    Some(finding(
+    Some(Check::new(
         "dedicated-disk",
         level,
         found,
@@ -273,14 +250,14 @@ fn shared(device: &DiskDevice) -> Option<DiskFinding> {
     ))
 }
 
-fn space(device: &DiskDevice) -> DiskFinding {
+fn space(device: &DiskDevice) -> Check {
     let ratio = device.free_bytes as f64 / device.size_bytes.max(1) as f64;
     let level = match device.free_bytes {
-        free if free < 2 * GIB => DiskVerdict::Critical,
-        free if free < 8 * GIB || ratio < 0.1 => DiskVerdict::Warning,
-        _ => DiskVerdict::ProductionReady,
+        free if free < 2 * GIB => Level::Critical,
+        free if free < 8 * GIB || ratio < 0.1 => Level::Warning,
+        _ => Level::Pass,
     };
-    finding(
+    Check::new(
         "free-space",
         level,
         format!(
@@ -295,12 +272,12 @@ fn space(device: &DiskDevice) -> DiskFinding {
     )
 }
 
-fn of_pattern(pattern: &DiskPattern) -> Option<DiskFinding> {
+fn of_pattern(pattern: &DiskPattern) -> Option<Check> {
     let others: f64 = pattern.writers.iter().map(|(_, rate)| rate).sum();
     let own = pattern.etcd_written_bytes_per_second.unwrap_or(0.0);
     let names: Vec<&str> = pattern.writers.iter().map(|(name, _)| name.as_str()).collect();
     let is_busy = pattern.busy > 0.5 && others > own;
-    let level = if is_busy { DiskVerdict::Warning } else { DiskVerdict::ProductionReady };
+    let level = if is_busy { Level::Warning } else { Level::Pass };
     let found = if names.is_empty() {
         format!("busy {:.0} % of the time; nobody but etcd writes much", pattern.busy * 100.0)
     } else {
@@ -311,7 +288,7 @@ fn of_pattern(pattern: &DiskPattern) -> Option<DiskFinding> {
             names.join(", ")
         )
     };
-    Some(finding(
+    Some(Check::new(
         "other-writers",
         level,
         found,
@@ -391,7 +368,7 @@ mod tests {
             let (judged, _, findings) = judge(&[found], &good(), None);
             assert_eq!(judged, verdict, "{what}");
             assert!(
-                findings.iter().any(|finding| finding.id == "fsync" && finding.level == verdict),
+                findings.iter().any(|finding| finding.id == "fsync" && finding.level == verdict.into()),
                 "{what}"
             );
         }
@@ -409,34 +386,34 @@ mod tests {
     #[test]
     fn each_fact_that_is_bad_is_found_and_a_good_device_has_none() {
         let (_, _, findings) = judge(&[test_of("probe", 10_000, |q| 0.002 * q)], &good(), None);
-        assert!(findings.iter().all(|finding| finding.level == DiskVerdict::ProductionReady), "{findings:?}");
+        assert!(findings.iter().all(|finding| finding.level == Level::Pass), "{findings:?}");
         let found = |change: fn(&mut DiskDevice)| {
             let mut device = good();
             change(&mut device);
-            let bad = of_device(&device).into_iter().filter(|f| f.level > DiskVerdict::ProductionReady);
+            let bad = of_device(&device).into_iter().filter(|f| f.level > Level::Pass);
             bad.map(|finding| (finding.id, finding.level)).collect::<Vec<_>>()
         };
         let one = |id: &str, level| vec![(id.to_owned(), level)];
         assert_eq!(
             found(|d| d.kind = DiskKind::Hdd),
-            [one("disk-kind", DiskVerdict::Warning), one("scheduler", DiskVerdict::Warning)].concat()
+            [one("disk-kind", Level::Warning), one("scheduler", Level::Warning)].concat()
         );
-        assert_eq!(found(|d| d.kind = DiskKind::Memory), one("disk-kind", DiskVerdict::Critical));
-        assert_eq!(found(|d| "btrfs".clone_into(&mut d.filesystem)), one("filesystem", DiskVerdict::Warning));
+        assert_eq!(found(|d| d.kind = DiskKind::Memory), one("disk-kind", Level::Critical));
+        assert_eq!(found(|d| "btrfs".clone_into(&mut d.filesystem)), one("filesystem", Level::Warning));
         assert_eq!(
             found(|d| d.mount_options = vec!["data=journal".to_owned()]),
-            one("filesystem", DiskVerdict::Warning)
+            one("filesystem", Level::Warning)
         );
         assert_eq!(
             found(|d| d.mount_options = vec!["barrier=0".to_owned()]),
-            one("barriers", DiskVerdict::Critical)
+            one("barriers", Level::Critical)
         );
-        assert_eq!(found(|d| d.scheduler = Some("bfq".to_owned())), one("scheduler", DiskVerdict::Warning));
+        assert_eq!(found(|d| d.scheduler = Some("bfq".to_owned())), one("scheduler", Level::Warning));
         assert_eq!(
             found(|d| d.also_mounted = vec!["/var/log".to_owned()]),
-            one("dedicated-disk", DiskVerdict::Warning)
+            one("dedicated-disk", Level::Warning)
         );
-        assert_eq!(found(|d| d.free_bytes = GIB), one("free-space", DiskVerdict::Critical));
-        assert_eq!(found(|d| d.free_bytes = 5 * GIB), one("free-space", DiskVerdict::Warning));
+        assert_eq!(found(|d| d.free_bytes = GIB), one("free-space", Level::Critical));
+        assert_eq!(found(|d| d.free_bytes = 5 * GIB), one("free-space", Level::Warning));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterName, Instance};
+use super::{Check, ClusterName, Instance, Level};
 
 /// The version of this shape, as it is stored.
 pub const DISK_FORMAT: u32 = 1;
@@ -29,7 +29,7 @@ pub struct DiskRun {
     pub verdict: DiskVerdict,
     /// What the verdict is made of, seconds: the slowest of the tests that make data durable as etcd does.
     pub fsync_p99: Option<f64>,
-    pub findings: Vec<DiskFinding>,
+    pub findings: Vec<Check>,
     /// What is to be known besides: tests that were left out, and why.
     pub notes: Vec<String>,
 }
@@ -59,6 +59,17 @@ impl DiskVerdict {
 
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|verdict| verdict.as_str() == text)
+    }
+}
+
+impl From<DiskVerdict> for Level {
+    fn from(verdict: DiskVerdict) -> Self {
+        match verdict {
+            DiskVerdict::ProductionReady => Self::Pass,
+            DiskVerdict::Warning => Self::Warning,
+            DiskVerdict::Critical => Self::Critical,
+            DiskVerdict::Unknown => Self::Unknown,
+        }
     }
 }
 
@@ -199,23 +210,6 @@ pub struct DiskPattern {
     pub etcd_written_bytes_per_second: Option<f64>,
     /// Who else on this machine writes to disks, the most first: name with process id, bytes per second.
     pub writers: Vec<(String, f64)>,
-}
-
-/// Something that was found, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiskFinding {
-    /// The name of the rule.
-    pub id: String,
-    /// As bad as a verdict.
-    pub level: DiskVerdict,
-    /// What was measured or read, with figures.
-    pub found: String,
-    /// What it is measured by.
-    pub rule: String,
-    /// Where the rule is from.
-    pub source: String,
-    /// What to do; empty where there is nothing to.
-    pub advice: String,
 }
 
 /// One test of a check, as the table keeps it: what history and pages read.

@@ -129,6 +129,17 @@ for (const path of [fleet, slow, happened]) {
   }
 }
 
+for (const [name, options] of views) {
+  test(`the page of a machine is clean in ${name}`, async (t) => {
+    const page = await open(t, "preflight.html", options);
+    assert.ok((await page.locator("tbody tr").count()) >= 10);
+    assert.notEqual(await page.evaluate(() => getComputedStyle(document.querySelector(".card")).borderRadius), "0px", "styled");
+    await noOverflow(page, `preflight ${name}`);
+    await axeClean(page, `preflight ${name}`);
+    if (shots) await page.screenshot({ path: join(shots, `preflight-${name}.png`), fullPage: true });
+  });
+}
+
 for (const path of special) {
   test(`${path} is clean, wide and narrow`, async (t) => {
     for (const [name, options] of [["wide", {}], ["narrow", { width: 320, theme: "dark" }]]) {

@@ -11,12 +11,12 @@ use crate::etcd_cluster::{EtcdCluster, Options};
 use crate::program::{self, files_under, stderr, stdout};
 
 /// A file system in memory, and a store elsewhere.
-struct Disk {
+pub struct Disk {
     folder: tempfile::TempDir,
 }
 
 impl Disk {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let disk = Self { folder };
         std::fs::create_dir(disk.path()).expect("made");
@@ -28,7 +28,12 @@ impl Disk {
         disk
     }
 
-    fn path(&self) -> PathBuf {
+    /// A file beside it.
+    pub fn page(&self) -> String {
+        self.folder.path().join("page.html").display().to_string()
+    }
+
+    pub fn path(&self) -> PathBuf {
         self.folder.path().join("disk")
     }
 

@@ -59,6 +59,7 @@ mod panics;
 mod partition;
 mod pipeline;
 mod precision;
+mod preflight;
 mod program;
 mod progress;
 mod prometheus;

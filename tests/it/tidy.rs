@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("backup", &["model", "etcd", "store"]),
     ("bench", &["model", "etcd", "probe"]),
     ("disk", &["model", "discover", "probe"]),
+    ("preflight", &["model"]),
     ("promql", &["model"]),
     ("store", &["model"]),
     ("rules", &["model", "promql"]),
@@ -79,6 +80,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "backup",
             "bench",
             "disk",
+            "preflight",
         ],
     ),
     (

@@ -153,7 +153,7 @@ pub(super) fn exit_of(run: &DiskRun) -> Exit {
 }
 
 /// As fio takes it, `1m`, or with a unit, `1MiB`.
-fn fio_size(text: &str) -> Result<u64, String> {
+pub(crate) fn fio_size(text: &str) -> Result<u64, String> {
     let units = [('k', 1_u64 << 10), ('m', 1 << 20), ('g', 1 << 30)];
     let short = units.iter().find_map(|(unit, factor)| {
         let number: u64 = text.to_ascii_lowercase().strip_suffix(*unit)?.parse().ok()?;
@@ -167,7 +167,7 @@ fn fio_size(text: &str) -> Result<u64, String> {
 }
 
 /// How far a check is.
-fn far(dial: &Dial) -> Amount {
+pub(crate) fn far(dial: &Dial) -> Amount {
     match dial.stage() {
         Stage::Looking => Amount { done: 0, of: 0, what: "looking at the device" },
         Stage::Probing { done, of } => Amount { done, of, what: "appends" },

@@ -1,8 +1,9 @@
 //! Disk checks of the example fleet.
 
 use super::DATA_THROUGH_MS;
+use crate::model::unit::human_seconds;
 use crate::model::{
-    ClusterName, DISK_FORMAT, DiskDevice, DiskFinding, DiskKind, DiskRun, DiskStanding, DiskVerdict,
+    Check, ClusterName, DISK_FORMAT, DiskDevice, DiskKind, DiskRun, DiskStanding, DiskVerdict, Level,
     ReadingRow,
 };
 
@@ -28,27 +29,19 @@ fn of_member(cluster: &ClusterName, row: &ReadingRow, i: usize, is_slow: bool) -
         .collect();
     let p99 = history.last().and_then(|(_, p99, _)| *p99);
     let verdict = p99.map_or(DiskVerdict::Unknown, verdict_of);
-    let finding = |id: &str, level, found: &str, rule: &str, source: &str, advice: &str| DiskFinding {
-        id: id.to_owned(),
-        level,
-        found: found.to_owned(),
-        rule: rule.to_owned(),
-        source: source.to_owned(),
-        advice: advice.to_owned(),
-    };
-    let mut findings = vec![finding(
+    let mut findings = vec![Check::new(
         "dedicated-disk",
-        DiskVerdict::ProductionReady,
-        "nothing else is mounted from nvme1n1",
+        Level::Pass,
+        "nothing else is mounted from nvme1n1".to_owned(),
         "a disk for etcd alone",
         "etcd's hardware recommendations",
         "",
     )];
     if is_slow {
-        findings.push(finding(
+        findings.push(Check::new(
             "fsync",
-            verdict,
-            "99 % of fdatasyncs take 13.9 ms or less (probe)",
+            verdict.into(),
+            format!("99 % of fdatasyncs take {} or less (probe)", human_seconds(p99.unwrap_or(0.0))),
             "p99 below 10 ms: production ready; 10 to 20 ms: warning; above 20 ms: critical",
             "etcd's FAQ (99 % of fsyncs below 10 ms); twice that and more is critical",
             "Use a local SSD or NVMe disk, or a faster class of volume, and let nothing else write to it",

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Badge;
 use crate::model::unit::{human_bytes, human_seconds, rfc3339};
-use crate::model::{DiskFinding, DiskRun, DiskStanding, DiskVerdict};
+use crate::model::{Check, DiskRun, DiskStanding, DiskVerdict, Level};
 use crate::report::chart::{BOX_WIDTH, Spark, path};
 use crate::report::facts::Facts;
 use crate::report::text::clock;
@@ -87,11 +87,11 @@ fn row(facts: &Facts<'_>, standing: &DiskStanding) -> Row {
     }
 }
 
-fn is_bad(finding: &DiskFinding) -> bool {
-    matches!(finding.level, DiskVerdict::Warning | DiskVerdict::Critical)
+fn is_bad(finding: &Check) -> bool {
+    finding.level >= Level::Warning
 }
 
-fn said(facts: &Facts<'_>, finding: &DiskFinding) -> (String, String) {
+fn said(facts: &Facts<'_>, finding: &Check) -> (String, String) {
     let found = format!("{} (rule: {}; {})", finding.found, finding.rule, finding.source);
     (facts.clean(&found), facts.clean(&finding.advice))
 }
@@ -104,7 +104,8 @@ fn device(run: &DiskRun) -> String {
     } else {
         format!("{} ({})", device.disks.join(", "), device.kind.as_str())
     };
-    let scheduler = device.scheduler.as_ref().map_or(String::new(), |scheduler| format!(", {scheduler}"));
+    let scheduler =
+        device.scheduler.as_ref().map_or(String::new(), |scheduler| format!(", scheduler {scheduler}"));
     format!("{disks}, {}{scheduler}, {} free", device.filesystem, human_bytes(device.free_bytes as f64))
 }
 
@@ -133,7 +134,7 @@ fn line(standing: &DiskStanding) -> Option<Spark> {
 
 /// `api/v1/clusters/<id>/disks.json`.
 pub(crate) fn to_json(facts: &Facts<'_>) -> Value {
-    let finding = |finding: &DiskFinding| {
+    let finding = |finding: &Check| {
         json!({
             "id": finding.id, "level": finding.level, "found": facts.clean(&finding.found), "rule": finding.rule,
             "source": finding.source, "advice": facts.clean(&finding.advice),
