@@ -17,3 +17,4 @@ trap 'rm -rf "$dir"' EXIT
 python3 benches/beside.py "$beside" target/release/etcd-monitor "$dir" "${BENCH_SECONDS:-90}" docs/performance.md
 python3 benches/backups.py "$beside" target/release/etcd-monitor target/test-bin/etcd-3.5.30 docs/performance.md
 python3 benches/loads.py "$beside" target/release/etcd-monitor target/test-bin/etcd-3.5.30 docs/performance.md
+python3 benches/disks.py target/release/etcd-monitor docs/performance.md
