@@ -6,6 +6,7 @@
 
 mod api;
 mod assets;
+mod bench_page;
 mod chart;
 mod cluster_input;
 mod days;
@@ -24,6 +25,7 @@ mod text;
 mod verdict;
 
 pub use api::{LIVE_PATH, live};
+pub use bench_page::bench_page;
 pub use cluster_input::{CareLine, ClusterInput, Input, ReportConfig};
 pub use days::{DayState, DayWord, day_states};
 pub(crate) use facts::STALE_INTERVALS;

@@ -46,6 +46,9 @@ pub struct Output {
     /// Write the seconds into this file, as CSV
     #[arg(long, global = true, value_name = "FILE")]
     csv: Option<std::path::PathBuf>,
+    /// Write a page that can be sent as it is into this file
+    #[arg(long, global = true, value_name = "FILE")]
+    html: Option<std::path::PathBuf>,
     /// Do not store the result
     #[arg(long, global = true)]
     no_store: bool,

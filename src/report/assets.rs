@@ -20,6 +20,13 @@ pub(crate) fn all() -> &'static [(&'static str, String, &'static str)] {
     &ALL
 }
 
+/// The style sheet as a `data:` URL, for a page that is one file.
+pub(crate) fn inline_css() -> String {
+    use base64::Engine as _;
+    let css = base64::engine::general_purpose::STANDARD.encode(include_str!("../../site/dist/site.css"));
+    format!("data:text/css;base64,{css}")
+}
+
 /// The path of the asset called `name`; a name that does not exist stays as it is, which the link check
 /// of the tests would find.
 pub(crate) fn path_of(name: &str) -> String {

@@ -1,18 +1,17 @@
 //! The page of a machine before it has an etcd: one file, that can be sent as it is.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::ReportError;
 use super::pages::Badge;
-use super::templates;
 use super::text::visible;
+use super::{assets, templates};
 use crate::model::unit::rfc3339;
 use crate::model::{Level, Preflight};
 
 #[derive(Serialize)]
 struct View {
+    title: String,
     host: String,
     made: String,
     headline: &'static str,
@@ -57,7 +56,8 @@ pub fn preflight_page(preflight: &Preflight) -> Result<Vec<u8>, ReportError> {
             count(Level::Critical),
             count(Level::Unknown)
         ),
-        css: format!("data:text/css;base64,{}", STANDARD.encode(include_str!("../../site/dist/site.css"))),
+        css: assets::inline_css(),
+        title: format!("{} · preflight", visible(&preflight.host)),
         rows: preflight
             .checks
             .iter()

@@ -7,7 +7,7 @@ use tera::{Context, Tera};
 
 use super::ReportError;
 
-const TEMPLATES: [(&str, &str); 9] = [
+const TEMPLATES: [(&str, &str); 11] = [
     ("parts/badge.html", include_str!("../../report-templates/parts/badge.html")),
     ("parts/chart.html", include_str!("../../report-templates/parts/chart.html")),
     ("parts/topology.html", include_str!("../../report-templates/parts/topology.html")),
@@ -16,6 +16,8 @@ const TEMPLATES: [(&str, &str); 9] = [
     ("pages/fleet.html", include_str!("../../report-templates/pages/fleet.html")),
     ("pages/events.html", include_str!("../../report-templates/pages/events.html")),
     ("pages/cluster.html", include_str!("../../report-templates/pages/cluster.html")),
+    ("alone.html", include_str!("../../report-templates/alone.html")),
+    ("pages/bench.html", include_str!("../../report-templates/pages/bench.html")),
     ("pages/preflight.html", include_str!("../../report-templates/pages/preflight.html")),
 ];
 

@@ -381,6 +381,11 @@ async fn runs_are_kept_compared_and_exported() {
         .collect();
     assert_eq!(measures, ["rate", "p50", "p99"]);
     assert_eq!(place.run("compare nothing latest").status.code(), Some(2));
+    let html = place.folder.path().join("run.html");
+    let page = place.run(&format!("show latest --json --html {}", html.display()));
+    assert_eq!(page.status.code(), Some(0), "{}", stderr(&page));
+    let page = std::fs::read_to_string(&html).expect("written");
+    assert!(page.contains("What the members said") && page.contains("p99"), "{page}");
     let csv = place.folder.path().join("runs.csv");
     let exported = place.run(&format!("history --csv {}", csv.display()));
     assert_eq!(exported.status.code(), Some(0), "{}", stderr(&exported));

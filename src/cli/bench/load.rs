@@ -84,6 +84,7 @@ impl One<'_> {
                 }
             }
         }
+        written(&run, wanted)?;
         if !wanted.json {
             told(&run, wanted)?;
             let alone = || Judged { rows: run.rows(), comparisons: Vec::new() };
@@ -133,12 +134,22 @@ pub(super) fn judged(run: &BenchRun, judged: &Judged) {
     }
 }
 
+/// Writes the files that the command line asks for.
+pub(super) fn written(run: &BenchRun, wanted: &Output) -> Result<(), Stop> {
+    let write = |path: &std::path::Path, bytes: Vec<u8>| {
+        std::fs::write(path, bytes).with_context(|| format!("{} cannot be written", path.display()))
+    };
+    if let Some(path) = &wanted.csv {
+        write(path, text::csv(run).into_bytes())?;
+    }
+    if let Some(path) = &wanted.html {
+        write(path, crate::report::bench_page(run).map_err(anyhow::Error::from)?)?;
+    }
+    Ok(())
+}
+
 /// Prints a run as the command line asks.
 pub(super) fn told(run: &BenchRun, wanted: &Output) -> Result<(), Stop> {
-    if let Some(path) = &wanted.csv {
-        let written = std::fs::write(path, text::csv(run));
-        written.with_context(|| format!("{} cannot be written", path.display()))?;
-    }
     if wanted.json {
         output::json(run)?;
     } else {

@@ -1,5 +1,6 @@
 //! `bench run` and `bench profiles`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -35,7 +36,9 @@ impl RunProfile {
         let (mut worst, mut runs) = (Exit::Ok, Vec::new());
         let dial = Arc::new(Dial::default());
         let watched = tokio::spawn(signal::shutdown_signal(dial.stop.clone()));
-        for order in profile.orders() {
+        let count = profile.orders().count();
+        for (at, order) in profile.orders().enumerate() {
+            let wanted = &of_load(wanted, at, order.operation.name(), count);
             let dial = Arc::new(Dial::stopped_by(&dial.stop));
             let one = load::One {
                 config: &config,
@@ -57,6 +60,21 @@ impl RunProfile {
         }
         Ok(worst.into())
     }
+}
+
+/// The same, with files of its own where there are several loads: `runs.csv` is `runs-1-put.csv`.
+fn of_load(wanted: &Output, at: usize, operation: &str, count: usize) -> Output {
+    let own = |path: &PathBuf| {
+        let name = |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
+        let stem = name(path.file_stem()).unwrap_or_default();
+        let ending = name(path.extension()).map_or(String::new(), |ending| format!(".{ending}"));
+        if count > 1 {
+            path.with_file_name(format!("{stem}-{}-{operation}{ending}", at + 1))
+        } else {
+            path.clone()
+        }
+    };
+    Output { csv: wanted.csv.as_ref().map(own), html: wanted.html.as_ref().map(own), ..wanted.clone() }
 }
 
 #[derive(Debug, Args)]

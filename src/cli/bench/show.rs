@@ -25,6 +25,7 @@ impl Show {
         let runs = history::judged(&store, target).await?;
         let judged = find(&runs, &self.id)?;
         let run = whole(&store, judged).await?;
+        load::written(&run, wanted)?;
         load::told(&run, wanted)?;
         if !wanted.json {
             load::judged(&run, judged);
