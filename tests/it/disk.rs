@@ -21,7 +21,7 @@ impl Disk {
         let disk = Self { folder };
         std::fs::create_dir(disk.path()).expect("made");
         let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=1g", "tmpfs"]).arg(disk.path()).output();
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=4g", "tmpfs"]).arg(disk.path()).output();
         let mounted = mounted.expect("mount runs");
         let said = String::from_utf8_lossy(&mounted.stderr).into_owned();
         assert!(mounted.status.success(), "this test mounts a tmpfs and so needs root: {said}");
@@ -198,7 +198,7 @@ fn killed_in_the_middle_the_next_check_leaves_nothing() {
     let disk = Disk::new();
     std::fs::write(disk.path().join("theirs"), "stays").expect("written");
     // fio's first job takes long on a disk as large as this one.
-    let mut check = disk.spawn("check --directory DISK --size 400m --look 0s --appends 100");
+    let mut check = disk.spawn("check --directory DISK --size 3g --look 0s --appends 100");
     let fio_file = |name: &str| {
         files_under(&disk.path()).into_iter().any(|path| path.display().to_string().contains(name))
     };
@@ -225,7 +225,7 @@ fn killed_in_the_middle_the_next_check_leaves_nothing() {
 #[test]
 fn stopped_by_hand_a_check_leaves_nothing_and_two_at_a_time_are_refused() {
     let disk = Disk::new();
-    let mut check = disk.spawn("check --directory DISK --size 400m --look 0s --appends 100");
+    let mut check = disk.spawn("check --directory DISK --size 3g --look 0s --appends 100");
     until("fio writes", || !files_under(&disk.path()).is_empty() && used(&disk.path()) > 1 << 20);
     let second = disk.run("check --directory DISK --no-fio --look 0s");
     assert_eq!(second.status.code(), Some(1));
@@ -258,7 +258,7 @@ fn what_cannot_be_measured_is_one_clear_message() {
         ("check --directory DISK/file --no-fio", 2, "is no directory"),
         ("check --directory DISK/nowhere --no-fio", 1, "--directory"),
         ("check --directory DISK --size 1k", 2, "64k at least"),
-        ("check --directory DISK --size 2g --appends 100 --look 0s", 1, "give a smaller --size, or --no-fio"),
+        ("check --directory DISK --size 8g --appends 100 --look 0s", 1, "give a smaller --size, or --no-fio"),
         ("check --directory DISK --look 1h", 2, "--look: 10s at most"),
         ("show nothing", 2, "there is no disk check \"nothing\""),
     ] {
