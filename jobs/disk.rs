@@ -41,7 +41,7 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
     for folder in disks::folders(&known) {
         // Whose cluster nobody watches, nobody asked about.
         let Some(cluster) = &folder.cluster else { continue };
-        match one(&context, &known, cluster, &folder).await {
+        match one(&context, &known, &folder).await {
             Ok(text) => said.push(format!("{cluster} {}: {text}", folder.named)),
             Err(error) => errors.push(format!("{cluster} {}: {}", folder.named, chain(error.as_ref()))),
         }
@@ -55,8 +55,8 @@ async fn run(context: Context) -> anyhow::Result<Summary> {
 }
 
 /// Measures one folder, when the turn of its cluster comes here.
-async fn one(context: &Context, known: &Known, cluster: &str, folder: &Folder) -> anyhow::Result<String> {
-    let taken = turn(context, cluster).await?;
+async fn one(context: &Context, known: &Known, folder: &Folder) -> anyhow::Result<String> {
+    let taken = turns(context, known, folder).await?;
     let order = disks::scheduled(context.config(), folder.seen.clone(), folder.named.clone());
     let dial = Arc::new(Dial::stopped_by(&context.stop));
     let made = disks::make(context.config(), known, &order, &context.services.clock, dial).await;
@@ -76,10 +76,10 @@ async fn one(context: &Context, known: &Known, cluster: &str, folder: &Folder) -
     Ok(format!("{word}{p99}"))
 }
 
-async fn turn(context: &Context, cluster: &str) -> anyhow::Result<Taken> {
+async fn turns(context: &Context, known: &Known, folder: &Folder) -> anyhow::Result<Vec<Taken>> {
     let mut holder = String::new();
     for _ in 0..WAITS {
-        match disks::take_turn(context.store(), cluster, &context.services.clock).await? {
+        match disks::take_turns(context.store(), known, &folder.seen, &context.services.clock).await? {
             Ok(taken) => return Ok(taken),
             Err(turn) => holder = turn.host,
         }

@@ -1,6 +1,6 @@
 //! Disk checks as jobs and commands make them: which members run here, whose turn it is, and the result in the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,23 +144,48 @@ pub async fn make(
     disk::run(&assignment).await
 }
 
-/// Takes the turn of `cluster`: one of its disks is measured at a time, from whichever machine. Who has it, while somebody
-/// has.
+/// Takes the turn of every cluster that has an etcd on the disks of `directory`: one of a cluster's disks is measured at a
+/// time, from whichever machine. Who has one of them, while somebody has.
 ///
 /// # Errors
 /// When the store cannot be written.
-pub async fn take_turn(store: &Store, cluster: &str, clock: &Clock) -> anyhow::Result<Result<Taken, Turn>> {
-    let now_ms = clock.now_ms();
-    let turn = Turn { host: host(), process: process::name(), until_ms: now_ms + TURN_MS, is_over: false };
-    Ok(disk_runs::take_turn(store, &new_writer(clock)?, cluster, turn, now_ms, &process::is_gone).await?)
+pub async fn take_turns(
+    store: &Store,
+    known: &Known,
+    directory: &Path,
+    clock: &Clock,
+) -> anyhow::Result<Result<Vec<Taken>, Turn>> {
+    let live = disk::neighbours(&Machine::default(), directory);
+    let owners = live.iter().filter_map(|neighbour| known.owner(&neighbour.process));
+    // In one order, so that two who need the same turns do not hold one each.
+    let clusters: BTreeSet<&str> = owners.map(|(cluster, _)| cluster.config.name.as_str()).collect();
+    let writer = new_writer(clock)?;
+    let mut taken = Vec::new();
+    for cluster in clusters {
+        let now_ms = clock.now_ms();
+        let turn =
+            Turn { host: host(), process: process::name(), until_ms: now_ms + TURN_MS, is_over: false };
+        match disk_runs::take_turn(store, &writer, cluster, turn, now_ms, &process::is_gone).await? {
+            Ok(one) => taken.push(one),
+            Err(turn) => {
+                give_back(store, taken, clock).await?;
+                return Ok(Err(turn));
+            }
+        }
+    }
+    Ok(Ok(taken))
 }
 
-/// Gives a turn back.
+/// Gives turns back.
 ///
 /// # Errors
-/// When the store cannot be written; the turn ends by itself then.
-pub async fn give_back(store: &Store, taken: Taken, clock: &Clock) -> anyhow::Result<()> {
-    Ok(disk_runs::give_back(store, &new_writer(clock)?, taken).await?)
+/// When the store cannot be written; the turns end by themselves then.
+pub async fn give_back(store: &Store, taken: Vec<Taken>, clock: &Clock) -> anyhow::Result<()> {
+    let writer = new_writer(clock)?;
+    for one in taken {
+        disk_runs::give_back(store, &writer, one).await?;
+    }
+    Ok(())
 }
 
 /// Writes a result and, where it is of a member, its event.

@@ -168,3 +168,33 @@ pub async fn give_back(store: &Store, writer: &Writer, taken: Taken) -> Result<(
     let turn = Turn { is_over: true, ..taken.turn };
     sequence::append(store, &taken.sequence, taken.number + 1, &turn, writer).await.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_turn_is_one_persons_until_it_is_over_its_time_or_its_process() {
+        let store = Store::in_memory();
+        let writer = Writer::new(0, 1);
+        let turn = |host: &str| Turn {
+            host: host.to_owned(),
+            process: format!("process of {host}"),
+            until_ms: 180_000,
+            is_over: false,
+        };
+        let take = async |host: &str, now_ms: i64, gone: &str| {
+            let is_gone = |process: &str| process == gone;
+            let taken = take_turn(&store, &writer, "prod", turn(host), now_ms, &is_gone).await;
+            taken.expect("the store works").map_err(|turn| turn.host)
+        };
+        let first = take("a", 0, "").await.expect("free");
+        assert_eq!(take("b", 1, "").await.map(drop), Err("a".to_owned()));
+        give_back(&store, &writer, first).await.expect("given back");
+        take("b", 2, "").await.expect("free again");
+        // Its process is gone; its time is over.
+        take("c", 3, "process of b").await.expect("nobody holds it");
+        assert_eq!(take("d", 4, "").await.map(drop), Err("c".to_owned()));
+        take("d", 180_001, "").await.expect("it is over");
+    }
+}

@@ -69,25 +69,23 @@ impl Check {
         let store = if self.no_store { None } else { Some(open_store(&config).await?) };
         let dial = Arc::new(Dial::default());
         let watched = tokio::spawn(signal::shutdown_signal(dial.stop.clone()));
-        let owner = disks::folders(&known).into_iter().find(|folder| same(&folder.seen, &order.directory));
-        let taken = match (&store, owner.and_then(|folder| folder.cluster)) {
-            (Some(store), Some(cluster)) => match disks::take_turn(store, &cluster, &clock).await? {
-                Ok(taken) => Some(taken),
+        let taken = match &store {
+            Some(store) => match disks::take_turns(store, &known, &order.directory, &clock).await? {
+                Ok(taken) => taken,
                 Err(turn) => {
-                    return Err(Stop::Failed(anyhow::anyhow!(
-                        "{} measures a disk of cluster {cluster} now: one member at a time",
-                        turn.host
-                    )));
+                    let why =
+                        format!("{} measures another disk of the cluster: one member at a time", turn.host);
+                    return Err(Stop::Failed(anyhow::anyhow!(why)));
                 }
             },
-            _ => None,
+            None => Vec::new(),
         };
         let shown = Arc::clone(&dial);
         let progress = Progress::new(global, self.json).amount("disk check", move || far(&shown));
         let made = disks::make(&config, &known, &order, &clock, dial).await;
         drop(progress);
         watched.abort();
-        if let (Some(store), Some(taken)) = (&store, taken) {
+        if let Some(store) = &store {
             disks::give_back(store, taken, &clock).await?;
         }
         let run = made.map_err(|error| match error {
@@ -135,12 +133,6 @@ impl Check {
             ..disks::scheduled(config, directory, named)
         })
     }
-}
-
-fn same(one: &std::path::Path, other: &std::path::Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let id = |path: &std::path::Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
-    id(one).is_some_and(|id_of_one| id(other) == Some(id_of_one))
 }
 
 /// Zero is for a disk that is production ready alone.
