@@ -106,7 +106,7 @@ pub async fn version() -> Option<String> {
     (said.status.success() && text.starts_with("fio-")).then_some(text)
 }
 
-/// Runs a job with its files in `scratch`; when its time is over, or the dial is stopped, fio says what it has.
+/// Runs a job of what is called `directory` with its files in `scratch`; when its time is over, or the dial is stopped, fio says what it has.
 ///
 /// # Errors
 /// [`DiskError::Fio`] when it does not start, fails, or says nothing that can be read.

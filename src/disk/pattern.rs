@@ -99,8 +99,9 @@ pub fn pattern(
     let each = |all: f64, count: f64| (count > 0.0).then(|| all / count);
     let knows_flushes = pairs.iter().all(|(_, now)| now.flushes.is_some());
     let by_process = by_process(before, after, seconds);
+    // The sum of nothing is a negative zero.
     let of_etcd: f64 =
-        by_process.iter().filter(|(pid, _, _)| etcd.contains(pid)).map(|(_, _, rate)| rate).sum();
+        by_process.iter().filter(|(pid, _, _)| etcd.contains(pid)).fold(0.0, |sum, (_, _, rate)| sum + rate);
     let others = by_process.into_iter().filter(|(pid, _, rate)| !etcd.contains(pid) && *rate >= WRITER_MIN);
     let rate = |field: fn(Counted) -> Option<f64>| {
         let (then, now) = counted?;
@@ -197,6 +198,8 @@ mod tests {
             [("mysqld (8)".to_owned(), 40_000.0)],
             "who writes next to nothing is not named"
         );
+        let idle = pattern(&before, &after, &["nvme0n1".to_owned()], &[99], None).expect("counted");
+        assert_eq!(idle.etcd_written_bytes_per_second.map(f64::is_sign_positive), Some(true));
         assert!(pattern(&before, &after, &["sdz".to_owned()], &[], None).is_none());
     }
 }
