@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::chart::{BOX_WIDTH, Spark, path};
+use super::chart::{BOX_WIDTH, Spark, evenly};
 use super::text::visible;
 use super::{ReportError, assets, templates};
 use crate::model::unit::{human_bytes, human_seconds, rfc3339, three_digits};
@@ -120,9 +120,9 @@ fn part(part: &BenchPart) -> Part {
         low: human_seconds(low),
         high: human_seconds(high),
         quantiles: quantiles.collect(),
-        rate_line: line(&rates),
+        rate_line: seconds(&rates),
         rate_range: ends(&rates, three_digits),
-        slow_line: line(&slowest),
+        slow_line: seconds(&slowest),
         slow_range: ends(&slowest, human_seconds),
         errors: part
             .errors
@@ -143,15 +143,8 @@ fn summary(part: &BenchPart, latency: &BenchLatency) -> String {
     )
 }
 
-/// A line through all seconds, from zero.
-fn line(values: &[f64]) -> Option<Spark> {
-    const HEIGHT: f64 = 24.0;
-    let highest = values.iter().copied().reduce(f64::max).filter(|_| values.len() > 1)?;
-    let step = BOX_WIDTH / (values.len() - 1) as f64;
-    let y = |value: f64| HEIGHT * (1.0 - value / (highest * 1.1).max(f64::MIN_POSITIVE));
-    let points =
-        values.iter().zip(0_u32..).map(|(value, n)| Some(((f64::from(n) * step).round(), y(*value))));
-    Some(Spark { path: path(points), limit_y: None })
+fn seconds(values: &[f64]) -> Option<Spark> {
+    evenly(&values.iter().copied().map(Some).collect::<Vec<_>>(), None)
 }
 
 fn ends(values: &[f64], said: impl Fn(f64) -> String) -> String {

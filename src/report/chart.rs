@@ -11,7 +11,7 @@ mod spark;
 
 pub(crate) use heatmap::{Heatmap, heatmap};
 pub(crate) use line::{LineChart, Plan};
-pub(crate) use spark::{Spark, spark};
+pub(crate) use spark::{Spark, evenly, spark};
 
 /// Height of a plot in px, without the time axis below it.
 pub(crate) const PLOT_HEIGHT: f64 = 200.0;

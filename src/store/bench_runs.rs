@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{ArrayRef, Float64Array};
+use arrow::array::ArrayRef;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Cells, flag, instant, int, plain, text, unsigned};
+use super::columns::{Cells, flag, float, instant, int, plain, text, unsigned};
 use super::key::{self, Prefix, SequenceKey};
 use super::scan::{self, TableRow};
 use super::table::Table;
@@ -83,10 +83,6 @@ impl TableRow for BenchRow {
             leader_changes: cells.unsigned("leader_changes")?,
         })
     }
-}
-
-fn float(values: impl Iterator<Item = Option<f64>>) -> ArrayRef {
-    std::sync::Arc::new(values.collect::<Float64Array>())
 }
 
 /// Keeps `run`: its object, then its rows. Repeated, it finds its own.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, StringDictionaryBuilder,
-    TimestampMillisecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    StringDictionaryBuilder, TimestampMillisecondArray,
 };
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
 use serde::Serialize;
@@ -24,6 +24,10 @@ pub(super) fn plain<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
 
 pub(super) fn int(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
     Arc::new(values.collect::<Int64Array>())
+}
+
+pub(super) fn float(values: impl Iterator<Item = Option<f64>>) -> ArrayRef {
+    Arc::new(values.collect::<Float64Array>())
 }
 
 /// Counters of etcd are u64 on the wire and far below 2^63 in life.

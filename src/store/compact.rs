@@ -81,15 +81,7 @@ pub async fn compact(
     let mut done = Compacted::default();
     let run = Run { store, plan, now_ms, on_step };
     run.derive_job_runs(&mut done).await?;
-    for table in [
-        Table::Samples,
-        Table::Readings,
-        Table::Events,
-        Table::JobRuns,
-        Table::Backups,
-        Table::BenchRuns,
-        Table::DiskRuns,
-    ] {
+    for table in Table::merged() {
         run.merge_table(table, &mut done).await?;
     }
     run.roll_up(&mut done).await?;

@@ -1,10 +1,10 @@
 //! What disk checks found: one JSON object per check, the truth, and a row of the table for each of its tests; whose turn it is.
 
-use arrow::array::{ArrayRef, Float64Array};
+use arrow::array::ArrayRef;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Cells, instant, plain, text};
+use super::columns::{Cells, float, instant, plain, text};
 use super::key::{self, SequenceKey};
 use super::scan::{self, TableRow};
 use super::table::Table;
@@ -73,10 +73,6 @@ impl TableRow for DiskRow {
             write_p99: cells.float("write_p99"),
         })
     }
-}
-
-fn float(values: impl Iterator<Item = Option<f64>>) -> ArrayRef {
-    std::sync::Arc::new(values.collect::<Float64Array>())
 }
 
 /// Keeps `run`: its object, then its rows. Repeated, it finds its own.

@@ -109,6 +109,11 @@ impl Table {
         }
     }
 
+    /// The tables that are written as things happen, whose files are merged; rollups are made from others.
+    pub(super) fn merged() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|table| table.bucket_ms().is_none())
+    }
+
     /// The width of a rollup's buckets, ms; `None` for what is no rollup.
     pub fn bucket_ms(self) -> Option<i64> {
         match self {

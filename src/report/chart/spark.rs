@@ -30,12 +30,19 @@ pub(crate) fn spark(series: &Series, start_ms: i64, end_ms: i64, limit: Option<f
             *slot = Some(slot.map_or(*value, |v| v.max(*value)));
         }
     }
-    let highest = slots.iter().flatten().copied().reduce(f64::max)?;
+    evenly(&slots, limit)
+}
+
+/// A sparkline through `values` in their order, evenly spread, from zero; a missing one is a gap. The limit is drawn
+/// where it is near the data. `None` with fewer than two places, or without data.
+pub(crate) fn evenly(values: &[Option<f64>], limit: Option<f64>) -> Option<Spark> {
+    let last = values.len().checked_sub(1).filter(|last| *last > 0)?;
+    let highest = values.iter().flatten().copied().reduce(f64::max)?;
     let limit = limit.filter(|limit| *limit <= 3.0 * highest);
     let max = highest.max(limit.unwrap_or(0.0)).max(f64::MIN_POSITIVE) * 1.1;
     let y = |value: f64| HEIGHT * (1.0 - (value / max).clamp(0.0, 1.0));
-    let x = |at: usize| (BOX_WIDTH * at as f64 / (POINTS_MAX - 1) as f64).round();
-    let points = slots.iter().enumerate().map(|(at, slot)| slot.map(|value| (x(at), y(value))));
+    let x = |at: usize| (BOX_WIDTH * at as f64 / last as f64).round();
+    let points = values.iter().enumerate().map(|(at, value)| value.map(|value| (x(at), y(value))));
     Some(Spark { path: path(points), limit_y: limit.map(|limit| super::coord(y(limit))) })
 }
 

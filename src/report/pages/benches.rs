@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Badge;
 use crate::model::unit::{human_seconds, rfc3339, three_digits};
 use crate::model::{BenchRow, BenchStanding};
-use crate::report::chart::{BOX_WIDTH, Spark, path};
+use crate::report::chart::{Spark, evenly};
 use crate::report::facts::Facts;
 use crate::report::text::clock;
 
@@ -81,14 +81,8 @@ fn badge(standing: &BenchStanding) -> Badge {
 
 /// p99 of all runs, evenly spread: what is told is how it went, not when.
 fn line(standing: &BenchStanding) -> Option<Spark> {
-    const HEIGHT: f64 = 24.0;
-    let values: Vec<f64> = standing.history.iter().filter_map(|(_, _, p99)| *p99).collect();
-    let highest = values.iter().copied().reduce(f64::max).filter(|_| values.len() > 1)?;
-    let step = BOX_WIDTH / (values.len() - 1) as f64;
-    let y = |value: f64| HEIGHT * (1.0 - value / (highest * 1.1).max(f64::MIN_POSITIVE));
-    let points =
-        values.iter().zip(0_u32..).map(|(value, n)| Some(((f64::from(n) * step).round(), y(*value))));
-    Some(Spark { path: path(points), limit_y: None })
+    let values: Vec<_> = standing.history.iter().map(|(_, _, p99)| *p99).filter(Option::is_some).collect();
+    evenly(&values, None)
 }
 
 /// `api/v1/clusters/<id>/benchmarks.json`.

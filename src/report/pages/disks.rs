@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Badge;
 use crate::model::unit::{human_bytes, human_seconds, rfc3339};
 use crate::model::{Check, DiskRun, DiskStanding, DiskVerdict, Level};
-use crate::report::chart::{BOX_WIDTH, Spark, path};
+use crate::report::chart::{BOX_WIDTH, Spark, evenly};
 use crate::report::facts::Facts;
 use crate::report::text::clock;
 
@@ -120,16 +120,8 @@ fn badge(verdict: DiskVerdict) -> Badge {
 
 /// p99 of all checks, evenly spread, with the limit where it is near.
 fn line(standing: &DiskStanding) -> Option<Spark> {
-    const HEIGHT: f64 = 24.0;
-    let values: Vec<f64> = standing.history.iter().filter_map(|(_, p99, _)| *p99).collect();
-    let highest = values.iter().copied().reduce(f64::max).filter(|_| values.len() > 1)?;
-    let limit = Some(LIMITS.0).filter(|limit| *limit <= 3.0 * highest);
-    let top = highest.max(limit.unwrap_or(0.0)).max(f64::MIN_POSITIVE) * 1.1;
-    let step = BOX_WIDTH / (values.len() - 1) as f64;
-    let y = |value: f64| HEIGHT * (1.0 - value / top);
-    let points =
-        values.iter().zip(0_u32..).map(|(value, n)| Some(((f64::from(n) * step).round(), y(*value))));
-    Some(Spark { path: path(points), limit_y: limit.map(|limit| format!("{:.1}", y(limit))) })
+    let values: Vec<_> = standing.history.iter().map(|(_, p99, _)| *p99).filter(Option::is_some).collect();
+    evenly(&values, Some(LIMITS.0))
 }
 
 /// `api/v1/clusters/<id>/disks.json`.

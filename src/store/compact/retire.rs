@@ -13,15 +13,7 @@ impl Run<'_> {
     /// Deletes the sources of files merged at least an hour ago, lowest level first.
     pub(super) async fn retire_sources(&self, done: &mut Compacted) -> Result<(), StoreError> {
         let ledger: HashSet<Key> = ledger::done_keys(self.store, 0).await?.into_iter().collect();
-        for table in [
-            Table::Samples,
-            Table::Readings,
-            Table::Events,
-            Table::JobRuns,
-            Table::Backups,
-            Table::BenchRuns,
-            Table::DiskRuns,
-        ] {
+        for table in Table::merged() {
             for day in self.store.days(table).await? {
                 let files = self.store.day_files(table, day).await?;
                 for key in retired_sources(&files, &ledger, self.now_ms) {
