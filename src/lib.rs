@@ -4,6 +4,7 @@
 //! `jobs/` says what runs and when; the modules here say how. They meet in the store only.
 //! `docs/architecture.md` has the map, the direction of dependencies and the walkthroughs.
 
+pub mod advise;
 pub mod alert;
 pub mod backup;
 pub mod bench;

@@ -5,6 +5,7 @@
 //! Refuses: I/O, async, the clock, the environment. Every time is an argument, in milliseconds since
 //! the Unix epoch (UTC).
 
+mod advice;
 mod backup_state;
 mod bench_run;
 pub mod catalogue;
@@ -31,6 +32,10 @@ mod structure;
 pub mod support;
 pub mod unit;
 
+pub use advice::{
+    ADVICE_FORMAT, Advice, AdviceArea, AdviceRow, AdviceState, Confidence, Effort, Evidence, HealthScore,
+    Help, HelpVerdict, LostPoints, PassedRule, Recommendation, ScoreTerm, UnknownRule,
+};
 pub use backup_state::{BackupCopy, BackupRow, BackupStanding, BackupState};
 pub use bench_run::{
     BENCH_FORMAT, BenchCleanUp, BenchClient, BenchFailure, BenchHash, BenchKeys, BenchLatency, BenchMember,

@@ -89,6 +89,10 @@ pub enum EventKind {
     BenchDone,
     /// A disk was measured; details have the verdict.
     DiskChecked,
+    /// Something is advised that was not before.
+    AdviceOpened,
+    /// A recommendation is done, or somebody decided to live with it.
+    AdviceClosed,
     /// An etcd was started from a backup, on trial.
     RestoreDrill,
     /// The fleet has a new cluster, by discovery or configuration.
@@ -109,7 +113,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::LeaderChanged,
         Self::ElectionsHeld,
         Self::LeaderLost,
@@ -137,6 +141,8 @@ impl EventKind {
         Self::BackupsDeleted,
         Self::BenchDone,
         Self::DiskChecked,
+        Self::AdviceOpened,
+        Self::AdviceClosed,
         Self::RestoreDrill,
         Self::ClusterAdded,
         Self::ClusterRemoved,
@@ -181,6 +187,8 @@ impl EventKind {
             Self::BackupsDeleted => "backups-deleted",
             Self::BenchDone => "bench-done",
             Self::DiskChecked => "disk-checked",
+            Self::AdviceOpened => "advice-opened",
+            Self::AdviceClosed => "advice-closed",
             Self::RestoreDrill => "restore-drill",
             Self::ClusterAdded => "cluster-added",
             Self::ClusterRemoved => "cluster-removed",

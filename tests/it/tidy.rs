@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("disk", &["model", "discover", "probe"]),
     ("preflight", &["model"]),
     ("promql", &["model"]),
+    ("advise", &["model", "promql"]),
     ("store", &["model"]),
     ("rules", &["model", "promql"]),
     ("alert", &["model"]),
@@ -27,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "survey",
         &[
             "model",
+            "advise",
             "bench",
             "inspect",
             "alert",
@@ -51,8 +53,25 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "run",
         &[
-            "model", "etcd", "inspect", "discover", "probe", "promql", "store", "rules", "alert", "deliver",
-            "report", "watch", "config", "survey", "backup", "bench", "disk",
+            "model",
+            "etcd",
+            "inspect",
+            "discover",
+            "probe",
+            "promql",
+            "store",
+            "rules",
+            "alert",
+            "deliver",
+            "report",
+            "watch",
+            "config",
+            "survey",
+            "backup",
+            "bench",
+            "disk",
+            "advise",
+            "preflight",
         ],
     ),
     (
@@ -81,6 +100,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "bench",
             "disk",
             "preflight",
+            "advise",
         ],
     ),
     (
@@ -105,12 +125,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "backup",
             "bench",
             "disk",
+            "advise",
         ],
     ),
 ];
 
 /// Modules that only compute: no I/O, no async, no clock.
-const PURE: &[&str] = &["model", "promql", "rules", "alert", "capacity", "compare", "correlate", "report"];
+const PURE: &[&str] =
+    &["model", "promql", "advise", "rules", "alert", "capacity", "compare", "correlate", "report"];
 
 const PURE_BANNED: &[&str] = &[
     "tokio::",
