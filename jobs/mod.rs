@@ -2,6 +2,7 @@
 
 use crate::run::JobSpec;
 
+mod advise;
 mod backup;
 mod bench;
 mod collect;
@@ -18,6 +19,7 @@ mod watch;
 
 /// All jobs, in alphabetical order.
 pub const ALL: &[&JobSpec] = &[
+    &advise::JOB,
     &backup::JOB,
     &bench::JOB,
     &collect::JOB,

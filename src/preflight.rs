@@ -4,9 +4,11 @@
 //! Owns: the rules, with where each is from. Changes nothing on the machine.
 
 mod clock;
+mod control_group;
 mod host;
 mod network;
 
 pub use clock::synchronised;
-pub use host::{Machine, host};
+pub use control_group::control_group;
+pub use host::{Machine, host, kernel};
 pub use network::{cluster_size, ports, round_trips, trips};

@@ -5,6 +5,7 @@
 //! parsing of configuration (`config`).
 
 pub mod ack_desk;
+pub mod advice;
 pub mod backups;
 pub mod benches;
 pub mod clock;

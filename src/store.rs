@@ -8,6 +8,7 @@
 //! One rule carries the rest: an object is created once ([`Store::create`]), and a race for a key has one
 //! winner on every supported backend. `docs/storage-format.md` is the contract for other readers.
 
+pub mod advice;
 mod backend;
 pub mod backups;
 pub mod bench_runs;

@@ -3,6 +3,7 @@
 //! Owns: which tables, sequences and queries that takes, and how far back. Refuses: rendering and judging
 //! (`report`), and reading etcd.
 
+mod advice;
 mod around;
 mod benches;
 mod capacity;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+pub use advice::{Knowledge, Told, advice_series, measure_help};
 pub use around::{Around, around};
 pub use capacity::forecasts;
 pub use measures::measured;

@@ -31,19 +31,24 @@ impl Default for Machine {
 
 /// What a machine is, for an etcd whose data shall be in `directory`.
 pub fn host(machine: &Machine, directory: &Path) -> Vec<Check> {
+    let mut checks = kernel(machine);
+    checks.extend([open_files(machine), folder(directory)]);
+    checks
+}
+
+/// What a machine is, whoever runs on it.
+pub fn kernel(machine: &Machine) -> Vec<Check> {
     vec![
         processors(machine),
         governor(machine),
         memory(machine),
         swap(machine),
         huge_pages(machine),
-        open_files(machine),
         backlog(machine),
-        folder(directory),
     ]
 }
 
-fn line(path: &Path) -> Option<String> {
+pub(super) fn line(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?.trim().to_owned();
     (!text.is_empty()).then_some(text)
 }

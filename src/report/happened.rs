@@ -148,7 +148,7 @@ fn mark(kind: EventKind) -> &'static str {
         VersionChanged | ConfigChanged | MonitorConfigChanged | MonitorConfigRefused => "config",
         Compaction | DefragStarted | DefragEnded | RaftSnapshotSaved | RaftSnapshotApplied => "storage",
         BackupDone | BackupFailed | BackupVerified | BackupBad | BackupsDeleted | RestoreDrill => "storage",
-        BenchDone | DiskChecked => "bench",
+        BenchDone | DiskChecked | AdviceOpened | AdviceClosed => "bench",
         SilenceStarted | SilenceEnded | MaintenanceStarted | MaintenanceEnded => "quiet",
         // Members and clusters: that somebody is there, or is not.
         _ => "member",

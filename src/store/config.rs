@@ -77,6 +77,8 @@ pub struct RetentionConfig {
     pub bench_runs: ConfigDuration,
     /// What disk checks measured.
     pub disk_runs: ConfigDuration,
+    /// What was advised, and what became of it.
+    pub advice: ConfigDuration,
     /// Superseded states, receipts, claims, ledger and heartbeat objects. The newest state of a sequence
     /// is never deleted.
     pub state: ConfigDuration,
@@ -98,6 +100,7 @@ impl Default for RetentionConfig {
             backups: days(1_830),
             bench_runs: days(1_830),
             disk_runs: days(1_830),
+            advice: days(400),
             state: days(7),
         }
     }

@@ -79,6 +79,16 @@ impl Prefix {
         Self("state/inspections".to_owned())
     }
 
+    /// What is advised, by cluster: `state/advice`.
+    pub fn advice() -> Self {
+        Self("state/advice".to_owned())
+    }
+
+    /// What local etcds are set to, by instance: `state/settings`.
+    pub fn settings() -> Self {
+        Self("state/settings".to_owned())
+    }
+
     /// All evaluations of one rule group, named by slot.
     pub fn evaluations(group: &str) -> Self {
         Self(format!("state/eval/{}", segment(group)))
@@ -139,7 +149,8 @@ impl Prefix {
 }
 
 /// Below `state/`: what is kept as sequences. A key elsewhere is none, whatever its name looks like.
-const SEQUENCES: [&str; 10] = [
+const SEQUENCES: [&str; 11] = [
+    "advice",
     "disk-turns",
     "baselines",
     "incidents",
@@ -171,6 +182,11 @@ impl SequenceKey {
 
     pub fn inspection(cluster: &str) -> Self {
         Self(Prefix(format!("state/inspections/{}", segment(cluster))))
+    }
+
+    /// What is advised for a cluster.
+    pub fn advice(cluster: &str) -> Self {
+        Self(Prefix(format!("state/advice/{}", segment(cluster))))
     }
 
     /// Whose disk of a cluster is measured: one at a time.

@@ -3,10 +3,17 @@
 //! `data/<table>/level=raw|hour|day/dt=YYYY-MM-DD/<name>.parquet`. Every file holds rows of one UTC day;
 //! raw and hour files hold rows of one UTC hour, which their name starts with.
 
+mod fields;
+
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{Schema, SchemaRef};
+
+use fields::{
+    advice_fields, backup_fields, bench_fields, disk_fields, float, instant_field, int, plain,
+    reading_fields, required, series_fields, text,
+};
 
 use super::key::{DAY_MS, Day, HOUR_MS, Key, Prefix, instant, parse_instant};
 
@@ -22,10 +29,11 @@ pub enum Table {
     Backups,
     BenchRuns,
     DiskRuns,
+    Advice,
 }
 
 impl Table {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Samples,
         Self::Rollup5m,
         Self::Rollup1h,
@@ -35,6 +43,7 @@ impl Table {
         Self::Backups,
         Self::BenchRuns,
         Self::DiskRuns,
+        Self::Advice,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -48,6 +57,7 @@ impl Table {
             Self::Backups => "backups",
             Self::BenchRuns => "bench_runs",
             Self::DiskRuns => "disk_runs",
+            Self::Advice => "advice",
         }
     }
 
@@ -92,6 +102,7 @@ impl Table {
             Self::Backups => backup_fields(),
             Self::BenchRuns => bench_fields(),
             Self::DiskRuns => disk_fields(),
+            Self::Advice => advice_fields(),
         };
         Arc::new(Schema::new(fields))
     }
@@ -106,6 +117,7 @@ impl Table {
             Self::Backups => &["cluster", "at", "id"],
             Self::BenchRuns => &["cluster", "id", "part"],
             Self::DiskRuns => &["host", "id", "test"],
+            Self::Advice => &["cluster", "rule"],
         }
     }
 
@@ -138,146 +150,6 @@ impl Table {
     pub(super) fn day(self, level: Level, day: Day) -> Prefix {
         Prefix::listed(&format!("{}/dt={day}", self.level(level).as_str()))
     }
-}
-
-fn text(name: &str) -> Field {
-    Field::new(name, DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)), true)
-}
-
-fn plain(name: &str) -> Field {
-    Field::new(name, DataType::Utf8, true)
-}
-
-fn int(name: &str) -> Field {
-    Field::new(name, DataType::Int64, true)
-}
-
-fn float(name: &str) -> Field {
-    Field::new(name, DataType::Float64, true)
-}
-
-fn flag(name: &str) -> Field {
-    Field::new(name, DataType::Boolean, true)
-}
-
-fn instant_field(name: &str, nullable: bool) -> Field {
-    Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), nullable)
-}
-
-fn required(field: Field) -> Field {
-    field.with_nullable(false)
-}
-
-fn series_fields() -> Vec<Field> {
-    let mut fields: Vec<Field> =
-        ["cluster", "metric", "instance", "labels"].map(|name| required(text(name))).into();
-    fields.push(instant_field("ts", false));
-    fields
-}
-
-fn backup_fields() -> Vec<Field> {
-    vec![
-        required(text("cluster")),
-        required(text("at")),
-        required(plain("id")),
-        required(instant_field("ts", false)),
-        required(flag("external")),
-        required(flag("gone")),
-        required(flag("condemned")),
-        required(instant_field("finished", false)),
-        required(int("bytes")),
-        int("stored_bytes"),
-        int("revision"),
-        required(flag("encrypted")),
-        required(text("state")),
-        text("level"),
-        required(text("why")),
-        int("recovery_ms"),
-    ]
-}
-
-fn bench_fields() -> Vec<Field> {
-    vec![
-        required(text("cluster")),
-        required(plain("id")),
-        required(text("part")),
-        required(instant_field("ts", false)),
-        text("profile"),
-        required(text("operation")),
-        required(text("signature")),
-        required(plain("command")),
-        required(text("outcome")),
-        text("version"),
-        required(flag("paced")),
-        required(int("ok")),
-        required(int("failed")),
-        required(float("seconds")),
-        required(float("rate")),
-        required(float("average")),
-        float("p50"),
-        float("p90"),
-        float("p99"),
-        float("p999"),
-        required(float("slowest")),
-        float("uncorrected_p99"),
-        float("fsync_p99"),
-        float("commit_p99"),
-        required(int("leader_changes")),
-    ]
-}
-
-fn disk_fields() -> Vec<Field> {
-    vec![
-        required(text("host")),
-        required(plain("id")),
-        required(text("test")),
-        required(instant_field("ts", false)),
-        text("cluster"),
-        text("instance"),
-        required(plain("directory")),
-        required(text("device")),
-        required(text("kind")),
-        required(text("filesystem")),
-        required(text("verdict")),
-        float("sync_p50"),
-        float("sync_p95"),
-        float("sync_p99"),
-        float("sync_p999"),
-        float("read_iops"),
-        float("read_bytes_per_second"),
-        float("read_p99"),
-        float("write_iops"),
-        float("write_bytes_per_second"),
-        float("write_p99"),
-    ]
-}
-
-fn reading_fields() -> Vec<Field> {
-    vec![
-        required(text("cluster")),
-        required(text("instance")),
-        required(instant_field("ts", false)),
-        text("cluster_id"),
-        text("member_id"),
-        text("name"),
-        required(int("duration_ms")),
-        required(flag("reachable")),
-        required(text("errors")),
-        text("version"),
-        required(text("role")),
-        flag("is_learner"),
-        int("raft_term"),
-        text("leader"),
-        int("raft_index"),
-        int("raft_applied_index"),
-        int("db_size_bytes"),
-        int("db_size_in_use_bytes"),
-        int("quota_bytes"),
-        required(text("alarms")),
-        text("deaf_to"),
-        text("unhealthy"),
-        flag("defragmenting"),
-    ]
 }
 
 /// How far a file is merged.

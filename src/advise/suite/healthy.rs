@@ -7,7 +7,7 @@ use crate::advise::{Judged, LocalMember, Sources, judge};
 use crate::model::{
     BackupCopy, BackupStanding, BackupState, BenchOutcome, BenchRow, BenchStanding, Check, ClusterName,
     DISK_FORMAT, DiskDevice, DiskKind, DiskRun, DiskStanding, DiskVerdict, Instance, Labels, Level,
-    METRIC_NAME, ReadingRow, Role, SeriesSet,
+    METRIC_NAME, ReadingRow, Role, Series, SeriesSet,
 };
 use crate::promql::EvalOptions;
 
@@ -452,17 +452,22 @@ fn add(
 ) {
     let labels = labels(cluster, instance, key);
     let days = |at: i64| (at - now_ms + HOURS * 3_600_000) as f64 / DAY_MS;
+    let mut push = |labels: Labels, value: &dyn Fn(i64) -> f64| {
+        let mut series = Series::new(labels);
+        times(now_ms).for_each(|at| series.push(at, value(at)));
+        set.insert(series);
+    };
     match shape {
-        Gauge(value) => times(now_ms).for_each(|at| set.push(&labels, at, value)),
-        PerDay(per_day) => times(now_ms).for_each(|at| set.push(&labels, at, 1_000.0 + per_day * days(at))),
+        Gauge(value) => push(labels, &|_| value),
+        PerDay(per_day) => push(labels, &|at| 1_000.0 + per_day * days(at)),
         Takes(seconds) => {
             let metric = format!("{}_bucket", labels.metric_name());
             for n in 0..=16 {
                 let bound = if n == 16 { f64::INFINITY } else { 0.0005 * f64::from(1_u32 << n) };
                 let le = if n == 16 { "+Inf".to_owned() } else { bound.to_string() };
-                let bucket = labels.with(METRIC_NAME, &metric).with("le", &le);
                 let per_day = if seconds <= bound { 864_000.0 } else { 0.0 };
-                times(now_ms).for_each(|at| set.push(&bucket, at, per_day * days(at)));
+                let bucket = labels.with(METRIC_NAME, &metric).with("le", &le);
+                push(bucket, &|at| per_day * days(at));
             }
         }
     }

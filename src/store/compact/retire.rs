@@ -37,6 +37,7 @@ impl Run<'_> {
             (Table::Backups, retention.backups),
             (Table::BenchRuns, retention.bench_runs),
             (Table::DiskRuns, retention.disk_runs),
+            (Table::Advice, retention.advice),
         ] {
             let oldest = Day::of(self.now_ms.saturating_sub(millis(kept.0)));
             for day in self.store.days(table).await? {

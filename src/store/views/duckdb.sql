@@ -99,3 +99,15 @@ WITH hidden AS (
 SELECT DISTINCT ON (host, id, test, ts) * EXCLUDE (level, filename)
 FROM read_parquet('{root}/data/disk_runs/*/*/*.parquet', hive_partitioning = true, filename = true)
 WHERE filename NOT IN (SELECT filename FROM hidden);
+
+-- table advice
+-- What was advised: a row when a recommendation is first made, and one for each change.
+CREATE OR REPLACE VIEW advice AS
+WITH hidden AS (
+    SELECT '{root}/' || unnest(from_json(decode(value), '["VARCHAR"]')) AS filename
+    FROM parquet_kv_metadata('{root}/data/advice/*/*/*.parquet')
+    WHERE decode(key) = 'etcd_monitor.sources'
+)
+SELECT DISTINCT ON (cluster, rule, ts) * EXCLUDE (level, filename)
+FROM read_parquet('{root}/data/advice/*/*/*.parquet', hive_partitioning = true, filename = true)
+WHERE filename NOT IN (SELECT filename FROM hidden);
