@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. Only this module prints.
 
 mod ack;
+mod advise;
 mod alert;
 mod alerts;
 mod backup;
@@ -87,6 +88,9 @@ pub enum Command {
     /// Say when databases, disks and file descriptors will be full
     #[command(after_help = help::CAPACITY)]
     Capacity(capacity::Capacity),
+    /// Say what to change in each cluster, by which evidence, and how well the clusters are
+    #[command(after_help = help::ADVISE)]
+    Advise(Box<advise::Advise>),
     /// Look at certificates, compare what the members say of each other, and with --hash what they store
     #[command(after_help = help::INSPECT)]
     Inspect(inspect::Inspect),
@@ -227,6 +231,7 @@ fn start(cli: Cli) -> Result<ExitCode, Stop> {
             Command::Run(run) => run.execute(&global).await,
             Command::Jobs(jobs) => jobs.execute(&global).await,
             Command::Check(check) => check.execute(&global).await,
+            Command::Advise(advise) => advise.execute(&global).await,
             Command::Capacity(capacity) => capacity.execute(&global).await,
             Command::Inspect(inspect) => inspect.execute(&global).await,
             Command::Backup(backup) => backup.execute(&global).await,

@@ -110,8 +110,11 @@ fn seen(rule: &Rule, found: &Found, before: Option<&Recommendation>, judged: &Ju
 
 fn of_rule(rule: &Rule, found: &Found, judged: &Judged) -> Recommendation {
     let subject = found.evidence.first().map_or(judged.cluster.as_str(), |first| first.subject.as_str());
+    // Of whom nobody knows it has what packages and kubeadm make.
+    let directory = judged.directories.get(subject).map_or("/var/lib/etcd", String::as_str);
     let command = |text: &String| {
         text.replace("{cluster}", judged.cluster.as_str())
+            .replace("{directory}", directory)
             .replace("{subject}", subject)
             .replace("{endpoints}", &judged.endpoints)
             .replace("{suggested}", &found.suggested)

@@ -39,6 +39,8 @@ pub struct Judged {
     pub now_ms: i64,
     /// Where the members are reached, for commands.
     pub endpoints: String,
+    /// Where those members keep their log of whom that is known.
+    pub directories: BTreeMap<String, String>,
     /// In the rules' order.
     pub outcomes: Vec<(&'static Rule, Outcome)>,
 }
@@ -100,7 +102,19 @@ pub fn judge(
     let mut outcomes: Vec<(&'static Rule, Outcome)> = rules().iter().map(outcome).collect();
     explain(&mut outcomes);
     let endpoints: Vec<&str> = sources.rows.iter().map(|row| row.instance.as_str()).collect();
-    Ok(Judged { cluster: cluster.clone(), now_ms, endpoints: endpoints.join(","), outcomes })
+    let endpoints = endpoints.join(",");
+    Ok(Judged { cluster: cluster.clone(), now_ms, endpoints, directories: directories(sources), outcomes })
+}
+
+fn directories(sources: &Sources<'_>) -> BTreeMap<String, String> {
+    let set = sources.settings.iter().filter_map(|(instance, settings)| {
+        let folder = settings.get("wal-dir").or_else(|| settings.get("data-dir"))?;
+        Some((instance.to_string(), folder.clone()))
+    });
+    let runs = sources.disks.iter().map(|standing| &standing.newest);
+    let checked = runs.filter_map(|run| Some((run.instance.as_ref()?.to_string(), run.directory.clone())));
+    let here = sources.locals.iter().map(|local| (local.instance.to_string(), local.directory.clone()));
+    set.chain(checked).chain(here).collect()
 }
 
 /// What the queries give.

@@ -44,7 +44,7 @@ pub struct Rule {
     /// The sentence of a query's value, with `{value}`, `{limit}` and `{subject}`; facts have their own.
     pub said: Option<String>,
     pub why: String,
-    /// With `{cluster}`, `{subject}`, `{endpoints}` and `{suggested}`.
+    /// With `{cluster}`, `{subject}`, `{directory}` (of its data), `{endpoints}` and `{suggested}`.
     pub commands: Vec<String>,
     pub gain: String,
     pub link: String,

@@ -165,7 +165,7 @@ fn evidence_has_figures_and_what_shows_them_and_commands_are_whole() {
             assert!(!evidence.text.contains('{'), "{}", evidence.text);
         }
         for command in &item.commands {
-            let names = ["{cluster}", "{subject}", "{endpoints}", "{suggested}"];
+            let names = ["{cluster}", "{subject}", "{directory}", "{endpoints}", "{suggested}"];
             assert!(!names.iter().any(|name| command.contains(name)), "{command}");
             assert!(!command.trim().is_empty(), "{}", item.rule);
         }

@@ -7,7 +7,7 @@ use crate::model::unit::human_span;
 use crate::model::{BackupCopy, BackupState};
 
 pub(super) fn facts(known: &Known<'_>) -> Vec<Fact> {
-    let shown = format!("etcd-monitor backup list --cluster {}", known.cluster);
+    let shown = format!("etcd-monitor backup list {}", known.cluster);
     let count = |copies: usize, said: String| {
         Fact::number("backup.count", known.cluster.as_str(), copies as f64, said, &shown)
     };

@@ -1,4 +1,4 @@
-//! What the help of the commands that measure ends with: benchmarks, disks, machines.
+//! What the help of the commands that measure and advise ends with: benchmarks, disks, machines, advice.
 
 pub const BENCH: &str = "\
 Examples:
@@ -84,3 +84,33 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 70 a bug; `disk show` also has
 those of `disk check`.";
+
+pub const ADVISE: &str = "\
+Examples:
+  What to change in every cluster of the store, the most important first:
+    etcd-monitor advise
+  The tuning checklist of one:
+    etcd-monitor advise prod --checklist
+  Everything that is known of a recommendation, with the query that shows its evidence:
+    etcd-monitor advise show fsync-slow --cluster prod
+  Why a cluster has the score that it has:
+    etcd-monitor advise score prod
+
+Nothing is advised without evidence: a rule that lacks its data says what it needs (--all). What another
+finding explains is listed below that one, and loses its importance. Flags, kernel and disk of a member
+are known where a daemon or this command runs on its machine. docs/advice.md has the rules of the rules.
+
+Exit codes: 0 done, 1 a cluster could not be judged, 2 wrong usage or configuration, 70 a bug.";
+
+pub const ADVISE_CHANGE: &str = "\
+Examples:
+    etcd-monitor advise show quota-default --cluster prod
+    etcd-monitor advise done quota-default --cluster prod --note 'quota is 8 GiB now'
+    etcd-monitor advise ignore client-tls-off --cluster lab --reason 'a lab' --for 90d
+    etcd-monitor advise reopen client-tls-off --cluster lab
+
+A recommendation is done by itself when its evidence is gone for half an hour. Figures before and
+after are compared for a day. What is called done and is still there is open again after the rule's
+own window and an hour; what is ignored costs no points.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, or not advised, 70 a bug.";
