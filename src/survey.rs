@@ -220,6 +220,11 @@ impl Survey<'_> {
                 cluster.disks = standings;
             }
         }
+        for advice in crate::store::advice::all(self.store).await? {
+            if let Some(cluster) = clusters.iter_mut().find(|cluster| cluster.name == advice.cluster) {
+                cluster.advice = Some(advice);
+            }
+        }
         // A few clusters at once: each holds a day of its series in memory.
         let fill =
             |cluster: ClusterInput| self.fill(due.clusters.contains(&cluster.name), cluster, through_ms);

@@ -156,6 +156,7 @@ pub fn keys() -> &'static [&'static str] {
         "host.resource-limits",
         "host.cpu-throttled",
         "disk.kind",
+        "disk.spinning",
         "disk.verdict",
         "disk.measured",
         "disk.fsync-tail",

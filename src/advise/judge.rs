@@ -191,7 +191,7 @@ fn of_rule(rule: &Rule, mut measured: Vec<Measured>) -> Outcome {
     let is_found = |of: &&Measured| rule.is_found(of.number, &of.word);
     let Some(worst) = measured.first() else { return Outcome::Unknown };
     let Some(first) = measured.iter().find(is_found) else {
-        return Outcome::Passed(worst.said.clone());
+        return Outcome::Passed(rule.passed.clone().unwrap_or_else(|| worst.said.clone()));
     };
     let evidence = |of: &Measured| Evidence {
         subject: of.subject.clone(),

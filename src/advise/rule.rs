@@ -43,6 +43,8 @@ pub struct Rule {
     pub unit: Unit,
     /// The sentence of a query's value, with `{value}`, `{limit}` and `{subject}`; facts have their own.
     pub said: Option<String>,
+    /// The same where nothing is found, if that needs other words.
+    pub passed: Option<String>,
     pub why: String,
     /// With `{cluster}`, `{subject}`, `{directory}` (of its data), `{endpoints}` and `{suggested}`.
     pub commands: Vec<String>,

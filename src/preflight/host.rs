@@ -279,8 +279,8 @@ mod tests {
             ("memory", Level::Critical),
             ("swap", Level::Warning),
             ("huge-pages", Level::Warning),
-            ("open-files", Level::Critical),
             ("listen-backlog", Level::Warning),
+            ("open-files", Level::Critical),
             ("data-folder", Level::Warning),
         ];
         assert_eq!(tree.checks(1), wanted.map(|(id, level)| (id.to_owned(), level)));

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::facts::{Facts, limit_of};
 use super::happened::Happened;
+use super::pages::advice::to_json as advice_json;
 use super::pages::backups::to_json as backups_json;
 use super::pages::benches::to_json as benches_json;
 use super::pages::cluster::{ClusterPage, EVENTS_MAX};
@@ -124,6 +125,7 @@ pub(crate) fn cluster(
     shelf.put(site, &at("backups"), "backups/v1", &backups_json(&facts))?;
     shelf.put(site, &at("benchmarks"), "benchmarks/v1", &benches_json(&facts))?;
     shelf.put(site, &at("disks"), "disks/v1", &disks_json(&facts))?;
+    shelf.put(site, &at("recommendations"), "recommendations/v1", &advice_json(&facts))?;
     let alerts: Vec<Value> = page
         .alerts
         .iter()

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::DayState;
 use crate::model::{
-    BackupState, BenchStanding, ClusterName, DiskStanding, Event, Incident, JobRun, ReadingRow, Series,
+    Advice, BackupState, BenchStanding, ClusterName, DiskStanding, Event, Incident, JobRun, ReadingRow,
+    Series,
 };
 
 /// The `[report]` table of the configuration.
@@ -84,6 +85,8 @@ pub struct ClusterInput {
     pub benches: Vec<BenchStanding>,
     /// What checks said of its members' disks.
     pub disks: Vec<DiskStanding>,
+    /// What is advised, and its health score; `None` before it was worked out.
+    pub advice: Option<Advice>,
     /// By [`super::Panel::id`]: what the expressions of [`super::figures`] gave for now.
     pub figures: BTreeMap<String, Vec<Series>>,
     /// Oldest first; missing days are days without data. [`super::day_states`] makes them.
@@ -116,6 +119,7 @@ impl ClusterInput {
             backups: None,
             benches: Vec::new(),
             disks: Vec::new(),
+            advice: None,
             days: Vec::new(),
             rules_total: 0,
             speechless: Vec::new(),

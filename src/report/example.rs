@@ -3,6 +3,7 @@
 //! Tests, the browser tests, the benchmark of rendering and `report --example` use it. All names, values and
 //! texts are invented; one cluster's are hostile on purpose.
 
+mod advice;
 mod backups;
 mod benches;
 mod disks;
@@ -117,6 +118,7 @@ fn cluster(n: usize) -> Option<ClusterInput> {
     cluster.backups = backups::backups(&cluster.name, n, size);
     cluster.benches = benches::benches(&cluster.name, n, size);
     cluster.disks = disks::disks(&cluster.name, &cluster.rows, n);
+    cluster.advice = advice::advice(&cluster.name, &cluster.rows, n);
     if size > 0 {
         cluster.days = days(&mut dice);
         cluster.events = vec![leader_change(&cluster)];

@@ -1,5 +1,6 @@
 //! The pages' view models: everything a template prints, as text and positions.
 
+pub(crate) mod advice;
 pub(crate) mod backups;
 pub(crate) mod benches;
 pub(crate) mod cluster;

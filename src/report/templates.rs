@@ -7,11 +7,12 @@ use tera::{Context, Tera};
 
 use super::ReportError;
 
-const TEMPLATES: [(&str, &str); 11] = [
+const TEMPLATES: [(&str, &str); 12] = [
     ("parts/badge.html", include_str!("../../report-templates/parts/badge.html")),
     ("parts/chart.html", include_str!("../../report-templates/parts/chart.html")),
     ("parts/topology.html", include_str!("../../report-templates/parts/topology.html")),
     ("parts/events.html", include_str!("../../report-templates/parts/events.html")),
+    ("parts/audit.html", include_str!("../../report-templates/parts/audit.html")),
     ("base.html", include_str!("../../report-templates/base.html")),
     ("pages/fleet.html", include_str!("../../report-templates/pages/fleet.html")),
     ("pages/events.html", include_str!("../../report-templates/pages/events.html")),

@@ -1,7 +1,7 @@
 //! Facts of machines and their disks, and of benchmarks: what checks found, live or by the last run.
 
 use super::{Fact, Known};
-use crate::model::{Check, DiskDevice, DiskRun, Level};
+use crate::model::{Check, DiskDevice, DiskKind, DiskRun, Level};
 
 /// What a check measured, and not only what the device is.
 const MEASURED: [&str; 4] = ["fsync-tail", "iops", "bandwidth", "other-writers"];
@@ -54,6 +54,14 @@ fn of_device(subject: &str, device: &DiskDevice, checks: &[Check], shown_by: &st
         None => format!("{disks} is {}", device.kind.as_str()),
     };
     let mut facts = vec![Fact::word("disk.kind", subject, device.kind.as_str(), said, shown_by)];
+    // What is below a virtual disk only the host knows.
+    let spins = match device.kind {
+        DiskKind::Hdd => Some("yes"),
+        DiskKind::Nvme | DiskKind::Ssd => Some("no"),
+        DiskKind::Virtual | DiskKind::Memory | DiskKind::Network | DiskKind::Unknown => None,
+    };
+    let said = facts.first().map_or_else(String::new, |kind| kind.said.clone());
+    facts.extend(spins.map(|word| Fact::word("disk.spinning", subject, word, said, shown_by)));
     let of_device = |check: &&Check| !MEASURED.contains(&check.id.as_str());
     facts.extend(
         checks.iter().filter(of_device).filter_map(|check| of_check("disk", subject, check, shown_by)),

@@ -8,9 +8,9 @@ use clap::Args;
 use super::{Global, Stop, duration, one_cluster};
 use crate::cli::output;
 use crate::model::{AdviceState, ClusterName, Recommendation};
-use crate::run::advice;
 use crate::run::clock::Clock;
 use crate::run::exit_code::Exit;
+use crate::run::{advice, new_writer};
 
 #[derive(Debug, Args)]
 pub struct Which {
@@ -90,7 +90,15 @@ impl Which {
         edit: impl Fn(&mut Recommendation, i64),
     ) -> Result<ExitCode, Stop> {
         let rule = super::rules::named(&self.rule)?;
-        let (_, store, cluster) = one_cluster(global, self.cluster.as_ref()).await?;
+        let (config, store, cluster) = one_cluster(global, self.cluster.as_ref()).await?;
+        // What `advise` shows is worked out anew each time, and so is what somebody decides about.
+        let subjects = super::super::status::subjects(&config, &store, Clock::System.now_ms()).await?;
+        let survey = config.survey(&store, &subjects);
+        let one = std::slice::from_ref(&cluster);
+        let writer = new_writer(&Clock::System)?;
+        for (_, made) in advice::make(&config, &survey, one, None, &Clock::System).await? {
+            advice::keep(&store, &writer, &made?).await?;
+        }
         let changed = advice::change(&store, &cluster, &rule.id, &Clock::System, |item, now_ms| {
             item.until_ms = None;
             edit(item, now_ms);
@@ -99,11 +107,7 @@ impl Which {
             item.by = (state != AdviceState::Open).then(|| self.author.clone());
         });
         let Some(changed) = changed.await? else {
-            let why = format!(
-                "{} is not advised for {cluster}, by what the job advise wrote down; `etcd-monitor run advise` looks anew",
-                rule.id
-            );
-            return Err(Stop::Usage(why));
+            return Err(Stop::Usage(format!("{} is not advised for {cluster}", rule.id)));
         };
         let title = changed.item(&rule.id).map_or(rule.title.as_str(), |item| item.title.as_str());
         output::line(format_args!("{cluster}: {} ({}) is {} now", rule.id, title, state.as_str()));

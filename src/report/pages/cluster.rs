@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::advice::{self, AdviceSection};
 use super::backups::{BackupSection, section};
 use super::benches::{self, BenchSection};
 use super::disks::{self, DiskSection};
@@ -50,6 +51,7 @@ pub(crate) struct ClusterPage {
     pub(crate) backups: Option<BackupSection>,
     pub(crate) benches: Option<BenchSection>,
     pub(crate) disks: Option<DiskSection>,
+    pub(crate) advice: Option<AdviceSection>,
     pub(crate) members: Vec<Member>,
     /// Headings of the members' numbers.
     pub(crate) member_heads: Vec<&'static str>,
@@ -127,6 +129,7 @@ impl ClusterPage {
             backups: section(&facts),
             benches: benches::section(&facts),
             disks: disks::section(&facts),
+            advice: advice::section(&facts),
             member_heads: members
                 .first()
                 .map(|m| m.cells.iter().map(|c| c.head).collect())
