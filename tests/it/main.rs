@@ -11,6 +11,7 @@
 )]
 
 mod ack_link;
+mod advise;
 mod alert_test;
 mod azure;
 mod backup_database;
