@@ -18,3 +18,4 @@ python3 benches/beside.py "$beside" target/release/etcd-monitor "$dir" "${BENCH_
 python3 benches/backups.py "$beside" target/release/etcd-monitor target/test-bin/etcd-3.5.30 docs/performance.md
 python3 benches/loads.py "$beside" target/release/etcd-monitor target/test-bin/etcd-3.5.30 docs/performance.md
 python3 benches/disks.py target/release/etcd-monitor docs/performance.md
+python3 benches/advice.py "$beside" target/release/etcd-monitor docs/performance.md

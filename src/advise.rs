@@ -12,7 +12,7 @@ mod score;
 #[cfg(test)]
 mod suite;
 
-pub use fact::{Fact, LocalMember, Sources, keys};
+pub use fact::{Fact, Listed, LocalMember, Sources, keys};
 pub use follow::{Comparison, Figured, compared, follow, told};
 pub use judge::{Found, Judged, Outcome, judge};
 pub use rule::{Checklist, Condition, Issue, Rule, Term, questions, rules};

@@ -97,7 +97,7 @@ pub fn write(dir: &Path, plan: &Plan<'_>) {
     });
 }
 
-fn list_of(member: &Member, kept: &impl Fn(&str) -> bool) -> Arc<SeriesList> {
+pub fn list_of(member: &Member, kept: &impl Fn(&str) -> bool) -> Arc<SeriesList> {
     let series = member.lines.iter().filter(|line| kept(line.series)).map(|line| {
         let (metric, labels) = line.series.split_once('{').unwrap_or((line.series, "}"));
         let labels = Labels::parse_canonical(labels.trim_end_matches('}')).unwrap();

@@ -12,6 +12,7 @@
     reason = "a measuring program: it stops at what it did not expect, and it is where the clock is read"
 )]
 
+mod advice;
 mod events;
 mod fill;
 mod fleet;
@@ -33,7 +34,8 @@ const USAGE: &str = "usage (see benches/run.sh):
   write   DIR TARGETS HOURS MOVING [METRIC…]  the same history as store and as OpenMetrics text
   query   DIR START_S END_S STEP_S ROUNDS EXPRESSION
   render  ROUNDS
-  events  DIR COUNT ROUNDS                   search a month of so many events";
+  events  DIR COUNT ROUNDS                   search a month of so many events
+  advice  DIR CLUSTERS HOURS                  the last hours of so many clusters, and their configuration";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -75,6 +77,9 @@ fn main() {
             history::query(Path::new(dir), range, number(rounds), expression);
         }
         ["events", dir, count, rounds] => events::run(Path::new(dir), number(count), rounds.parse().unwrap()),
+        ["advice", dir, clusters, hours] => {
+            advice::write(Path::new(dir), clusters.parse().unwrap(), number(hours));
+        }
         ["render", rounds] => render::run(rounds.parse().unwrap()),
         // `cargo bench` calls every target without words of ours.
         _ => eprintln!("{USAGE}"),

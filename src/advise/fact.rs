@@ -35,8 +35,8 @@ pub struct Fact {
 pub struct Sources<'a> {
     /// The newest reading.
     pub rows: &'a [ReadingRow],
-    /// Of each member of the list: its name, peer URLs and client URLs.
-    pub listed: Vec<(String, Vec<String>, Vec<String>)>,
+    /// The member list.
+    pub listed: Vec<Listed>,
     /// The flags of members on machines of monitors, by the flag's name.
     pub settings: BTreeMap<Instance, BTreeMap<String, String>>,
     /// The members on this machine.
@@ -48,6 +48,13 @@ pub struct Sources<'a> {
     pub is_backed_up: Option<bool>,
     /// How many channels there are; `None` where the configuration is not known.
     pub channels: Option<usize>,
+}
+
+/// A member of the member list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    pub peer_urls: Vec<String>,
+    pub client_urls: Vec<String>,
 }
 
 /// A member on this machine.

@@ -212,7 +212,7 @@ fn badness(rule: &Rule, of: &Measured) -> f64 {
     match (rule.condition(), of.number) {
         (Condition::Above(_), Some(value)) => value,
         (Condition::Below(_), Some(value)) => -value,
-        (Condition::Is(words), _) => words.iter().any(|word| *word == of.word).into(),
+        (Condition::Is(words), _) => words.contains(&of.word).into(),
         (_, None) => f64::NEG_INFINITY,
     }
 }

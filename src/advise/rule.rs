@@ -308,6 +308,34 @@ mod tests {
         assert_eq!(issues.len(), 5);
     }
 
+    /// `UPDATE_DOCS=1 cargo test --lib advise::rule` writes it.
+    #[test]
+    fn the_document_lists_the_rules() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/advice.md");
+        let text = std::fs::read_to_string(path).expect("docs/advice.md");
+        let (begin, end) = ("of the rules -->\n", "<!-- end of rules -->");
+        let (head, rest) = text.split_once(begin).expect("the mark");
+        let (_, tail) = rest.split_once(end).expect("the end");
+        let mut table = "| rule | area | term | found where | says |\n|---|---|---|---|---|\n".to_owned();
+        for rule in rules() {
+            let limit = match rule.condition() {
+                Condition::Above(limit) => format!("above {}", rule.unit.text(limit)),
+                Condition::Below(limit) => format!("below {}", rule.unit.text(limit)),
+                Condition::Is(words) => words.join(", "),
+            };
+            let over =
+                rule.window.map_or(String::new(), |window| format!(" over {}", format_duration(window.0)));
+            let (area, term) = (rule.area().as_str(), rule.term.as_str());
+            table += &format!("| `{}` | {area} | {term} | {limit}{over} | {} |\n", rule.id, rule.title);
+        }
+        let wanted = format!("{head}{begin}{table}{end}{tail}");
+        if option_env!("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &wanted).expect("written");
+        }
+        let now = std::fs::read_to_string(path).expect("docs/advice.md");
+        assert!(now == wanted, "docs/advice.md is old: UPDATE_DOCS=1 cargo test --lib advise::rule");
+    }
+
     #[test]
     fn the_points_of_the_terms_are_a_hundred() {
         assert_eq!(Term::ALL.into_iter().map(Term::most).sum::<u32>(), 100);

@@ -86,20 +86,15 @@ fn a_healthy_cluster_is_told_nothing() {
     assert_eq!((score.value, score.cap), (Some(100), None));
 }
 
-/// Nine of ten seeded problems come first, and each is among what is found.
+/// Nine of ten is what is asked for; here it is all of them.
 #[test]
 fn the_seeded_problem_comes_first() {
-    let mut wrong = Vec::new();
-    for (scenario, judged) in &*JUDGED {
+    let first = |(scenario, judged): &(Scenario, Judged)| {
         let found = ids(judged);
-        assert!(found.contains(&scenario.rule.as_str()), "{} is not found: {found:?}", scenario.rule);
-        if found.first() != Some(&scenario.rule.as_str()) {
-            wrong.push(format!("{}: {found:?}", scenario.rule));
-        }
-    }
-    let right = 1.0 - wrong.len() as f64 / JUDGED.len() as f64;
-    println!("{:.1} % of {} scenarios; not first: {wrong:#?}", right * 100.0, JUDGED.len());
-    assert!(right >= 0.9, "{right}: {wrong:#?}");
+        (found.first() != Some(&scenario.rule.as_str())).then(|| format!("{}: {found:?}", scenario.rule))
+    };
+    let wrong: Vec<String> = JUDGED.iter().filter_map(first).collect();
+    assert_eq!(wrong, Vec::<String>::new());
 }
 
 /// What the scenario is not about is not found: other rules speak only of what the seeded one explains.
@@ -113,8 +108,7 @@ fn nothing_is_found_that_the_seeded_problem_does_not_explain() {
             }
         }
     }
-    println!("{strangers:#?}");
-    assert!(strangers.len() * 10 <= JUDGED.len(), "{strangers:#?}");
+    assert_eq!(strangers, Vec::<String>::new());
 }
 
 #[test]

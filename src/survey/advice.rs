@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Survey, SurveyError, measured};
-use crate::advise::{self, Comparison, Figured, Judged, LocalMember, Sources};
+use crate::advise::{self, Comparison, Figured, Judged, Listed, LocalMember, Sources};
 use crate::compare::{Measure, all_measures};
-use crate::inspect::Inspection;
+use crate::inspect::{Inspection, ListedMember};
 use crate::model::{
     Advice, BackupState, BenchStanding, ClusterName, DiskStanding, Help, Instance, Labels, METRIC_NAME,
     ReadingRow,
@@ -23,7 +23,7 @@ type Settings = BTreeMap<String, String>;
 /// All that is known beside series, of all clusters; read once.
 pub struct Knowledge {
     rows: Vec<ReadingRow>,
-    lists: BTreeMap<ClusterName, Vec<(String, Vec<String>, Vec<String>)>>,
+    lists: BTreeMap<ClusterName, Vec<Listed>>,
     settings: BTreeMap<SequenceKey, Settings>,
     backups: BTreeMap<ClusterName, BackupState>,
     benches: BTreeMap<ClusterName, Vec<BenchStanding>>,
@@ -109,13 +109,14 @@ impl Survey<'_> {
 }
 
 /// The most common member list.
-fn listed(inspection: &Inspection) -> Vec<(String, Vec<String>, Vec<String>)> {
+fn listed(inspection: &Inspection) -> Vec<Listed> {
     let first = inspection.lists.lists.first();
     let members = first.map(|(_, members)| members.as_slice()).unwrap_or_default();
-    members
-        .iter()
-        .map(|member| (member.name.clone(), member.peer_urls.clone(), member.client_urls.clone()))
-        .collect()
+    let urls = |member: &ListedMember| Listed {
+        peer_urls: member.peer_urls.clone(),
+        client_urls: member.client_urls.clone(),
+    };
+    members.iter().map(urls).collect()
 }
 
 /// Measures what is due to say whether what was done helped, and puts it into `advice`.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Fact, Known};
+use super::{Fact, Known, Listed};
 use crate::model::{Instance, ReadingRow};
 
 /// The newest patch release of each minor one, as this program knows them (August 2026).
@@ -60,7 +60,7 @@ fn size(known: &Known<'_>) -> Vec<Fact> {
         .sources
         .listed
         .iter()
-        .filter_map(|(_, peers, _)| Instance::of_endpoint(peers.first()?).ok())
+        .filter_map(|member| Instance::of_endpoint(member.peer_urls.first()?).ok())
         .map(|peer| peer.host().to_owned())
         .collect();
     let hosts = if listed.is_empty() {
@@ -179,7 +179,7 @@ fn urls(known: &Known<'_>) -> Vec<Fact> {
     let is_plain = |url: &String| {
         url.starts_with("http://") && Instance::of_endpoint(url).is_ok_and(|at| !at.is_loopback())
     };
-    let fact = |key: &str, what: &str, urls: fn(&(String, Vec<String>, Vec<String>)) -> &Vec<String>| {
+    let fact = |key: &str, what: &str, urls: fn(&Listed) -> &Vec<String>| {
         let plain: Vec<&String> =
             listed.iter().filter_map(|member| urls(member).iter().find(|url| is_plain(url))).collect();
         let said = match plain.first() {
@@ -191,8 +191,8 @@ fn urls(known: &Known<'_>) -> Vec<Fact> {
         Fact::number(key, known.cluster.as_str(), plain.len() as f64, said, LIST)
     };
     vec![
-        fact("url.client-plain", "clients", |(_, _, clients)| clients),
-        fact("url.peer-plain", "their peers", |(_, peers, _)| peers),
+        fact("url.client-plain", "clients", |member| &member.client_urls),
+        fact("url.peer-plain", "their peers", |member| &member.peer_urls),
     ]
 }
 

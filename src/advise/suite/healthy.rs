@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Scenario;
-use crate::advise::{Judged, LocalMember, Sources, judge};
+use crate::advise::{Judged, Listed, LocalMember, Sources, judge};
 use crate::model::{
     BackupCopy, BackupStanding, BackupState, BenchOutcome, BenchRow, BenchStanding, Check, ClusterName,
     DISK_FORMAT, DiskDevice, DiskKind, DiskRun, DiskStanding, DiskVerdict, Instance, Labels, Level,
@@ -198,7 +198,7 @@ impl Cluster {
         self.scenario.version.clone().unwrap_or_else(|| "3.6.14".to_owned())
     }
 
-    fn listed(&self) -> Vec<(String, Vec<String>, Vec<String>)> {
+    fn listed(&self) -> Vec<Listed> {
         let of = |(n, instance): (usize, &Instance)| {
             let host = if self.scenario.one_host { "10.0.0.1" } else { instance.host() };
             let own = |url: &Option<String>, port: u16| {
@@ -210,7 +210,7 @@ impl Cluster {
             } else {
                 (own(&None, 2380), own(&None, 2379))
             };
-            (format!("m{n}"), vec![peer], vec![client])
+            Listed { peer_urls: vec![peer], client_urls: vec![client] }
         };
         self.instances.iter().enumerate().map(of).collect()
     }
