@@ -2,6 +2,7 @@
 
 mod follow;
 mod healthy;
+mod series;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

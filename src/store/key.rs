@@ -4,12 +4,16 @@
 //! `_` as the escape, which every backend keeps as it is.
 
 mod backups;
+mod day;
 
 use std::fmt;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use chrono::{DateTime, NaiveDateTime};
 use ring::digest;
 use serde::{Deserialize, Serialize};
+
+pub use day::Day;
+pub(super) use day::{DAY_MS, HOUR_MS};
 
 pub use backups::{
     backup_manifest, backup_object, backup_object_named, backup_tombstone, backup_verdict, external_verdict,
@@ -354,37 +358,6 @@ pub fn parse_instant(text: &str) -> Option<i64> {
     let seconds = NaiveDateTime::parse_from_str(head, "%Y%m%dT%H%M%S").ok()?.and_utc().timestamp();
     let millis: i64 = (millis.len() == 3).then(|| millis.parse().ok())??;
     Some(seconds * 1000 + millis)
-}
-
-/// Days since the epoch, UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Day(pub i64);
-
-pub(super) const DAY_MS: i64 = 86_400_000;
-pub(super) const HOUR_MS: i64 = 3_600_000;
-
-impl Day {
-    pub fn of(ts_ms: i64) -> Self {
-        Self(ts_ms.div_euclid(DAY_MS))
-    }
-
-    pub fn start_ms(self) -> i64 {
-        self.0.saturating_mul(DAY_MS)
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-        Some(Self::of(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis()))
-    }
-}
-
-impl fmt::Display for Day {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match DateTime::from_timestamp_millis(self.start_ms()) {
-            Some(t) => write!(f, "{}", t.format("%Y-%m-%d")),
-            None => f.write_str("0000-00-00"),
-        }
-    }
 }
 
 /// The longest escaped text kept whole; longer text is cut and told apart by a hash. File systems allow
