@@ -69,8 +69,8 @@ Examples:
 
 99 % of fdatasyncs below 10 ms: production ready; up to 20 ms: warning; more: critical. A check
 takes less than two minutes. Where a running etcd uses the disk, fio's jobs need --yes, and
-nothing is measured when its cluster has no member to lose. No file stays: the probe's file has
-no name; what fio leaves when a check is killed goes with the next check, or `disk clean`.
+nothing is measured when its cluster has no member to lose. No file stays; the folder of a check that
+was killed, with what fio left in it, goes with the next check, or `disk clean`.
 
 Exit codes: 0 production ready, 1 critical or failed, 2 wrong usage or configuration,
 3 warning, unknown, or not stored, 70 a bug.";
