@@ -270,8 +270,10 @@ pub fn told(before: Option<&Advice>, after: &Advice) -> Vec<Event> {
             (Some(note), AdviceState::Ignored | AdviceState::Done) => note.clone(),
             _ => evidence,
         };
+        // By what it was told after: whoever repeats or races this tells the same event.
+        let occurrence = format!("{words} after {}", before.made_ms);
         Some(Event {
-            id: Event::id_of(&after.cluster, kind, &item.rule, &item.changed_ms.to_string()),
+            id: Event::id_of(&after.cluster, kind, &item.rule, &occurrence),
             cluster: after.cluster.clone(),
             ts_ms: after.made_ms,
             kind,

@@ -40,7 +40,7 @@ pub(crate) fn fleet(input: &Input, page: &FleetPage, site: &mut Site) -> Result<
                 "voters_up": row.voters_up, "voters": row.voters, "leader": row.leader,
                 "version": row.version, "alerts_active": row.alerts,
                 "put_p99_seconds": row.put_p99.value, "wal_fsync_p99_worst_seconds": row.fsync_p99.value,
-                "db_quota_used_ratio": row.db_ratio.value,
+                "db_quota_used_ratio": row.db_ratio.value, "health_score": row.health_score,
                 "far_from_median": {
                     "put_p99": row.put_p99.far, "wal_fsync_p99": row.fsync_p99.far, "db_quota_used": row.db_ratio.far,
                 },

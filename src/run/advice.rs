@@ -114,9 +114,10 @@ async fn one(
 /// # Errors
 /// When the store cannot be written.
 pub async fn keep(store: &Store, writer: &Writer, made: &Made) -> anyhow::Result<bool> {
-    if !is_news(made) {
-        return Ok(false);
-    }
+    if is_news(made) { write(store, writer, made).await } else { Ok(false) }
+}
+
+async fn write(store: &Store, writer: &Writer, made: &Made) -> anyhow::Result<bool> {
     let told = advise::told(made.before.as_ref(), &made.advice);
     // Before the advice: a run that dies here is repeated, and finds the same.
     if !told.is_empty() {
@@ -159,10 +160,7 @@ pub async fn change(
         advice.made_ms = now_ms;
         advice.items.sort_by_key(|item| item.state);
         let made = Made { number, before, advice };
-        if keep(store, &writer, &made).await? {
-            return Ok(Some(made.advice));
-        }
-        if made.before.as_ref().is_some_and(|before| before.items == made.advice.items) {
+        if write(store, &writer, &made).await? {
             return Ok(Some(made.advice));
         }
     }

@@ -182,3 +182,17 @@ pub fn advice_series(advice: &Advice) -> Vec<(Labels, f64)> {
     }
     series
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rules_compare_can_be_measured() {
+        let measures = all_measures();
+        let named = advise::rules().iter().filter_map(|rule| rule.measure.as_deref());
+        let missing: Vec<&str> =
+            named.filter(|key| measures.iter().all(|measure| measure.key != *key)).collect();
+        assert_eq!(missing, Vec::<&str>::new());
+    }
+}

@@ -5,6 +5,7 @@
 //! `ETCD_MONITOR_FAULTS=live` runs every scenario on a real cluster (`make soak`), `=record` keeps what was read,
 //! `ETCD_MONITOR_FAULT=<name>` just one.
 
+mod advice;
 mod client;
 mod pipeline;
 mod recording;
@@ -166,6 +167,16 @@ fn each_recorded_fault_is_told_and_nothing_else() {
     }
     let wrong: Vec<String> = verdicts.iter().flat_map(Verdict::problems).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Nine of ten faults are what is advised on first, by what was read of real clusters.
+#[test]
+fn each_recorded_fault_is_advised_on_first() {
+    let scenarios = chosen();
+    let problems = |scenario: &Scenario| advice::problems(scenario, &Recording::load(scenario));
+    let wrong: Vec<String> = for_each(&scenarios, 2, problems).into_iter().flatten().collect();
+    println!("{} of {} scenarios are advised on otherwise: {wrong:#?}", wrong.len(), scenarios.len());
+    assert!(wrong.len() * 10 <= scenarios.len(), "{wrong:#?}");
 }
 
 /// Live times are reported: a busy machine has its own. What is heard is held.

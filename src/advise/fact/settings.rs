@@ -138,7 +138,7 @@ fn timing(known: &Known<'_>, flags: &Flags<'_>) -> Vec<Fact> {
     };
     let (heartbeat, election) = times(flags);
     let subject = flags.instance.as_str();
-    let trips = format!("99 % of round trips take up to {}", human_seconds(trip));
+    let trips = format!("nine of ten round trips take up to {}", human_seconds(trip));
     // In steps that people set.
     let rounded = |seconds: f64| ((seconds * 1e3 / 50.0).ceil() * 50.0).max(100.0);
     let mut facts = vec![

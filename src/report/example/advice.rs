@@ -42,9 +42,9 @@ pub(super) fn advice(cluster: &ClusterName, rows: &[ReadingRow], n: usize) -> Op
     let value = Some(terms.iter().filter_map(|term| term.points).sum());
     let passed = PassedRule {
         rule: "round-trip-long".to_owned(),
-        title: "Bring the members nearer to each other".to_owned(),
+        title: "Shorten the round trips between members".to_owned(),
         area: AdviceArea::Hardware,
-        text: "99 % of the round trips to a peer take up to 1.4 ms".to_owned(),
+        text: "nine of ten round trips to a peer take up to 1.4 ms".to_owned(),
     };
     let unknown = UnknownRule {
         rule: "swap-on".to_owned(),

@@ -72,6 +72,9 @@ pub(crate) struct Row {
     #[serde(skip)]
     db_bytes: Option<f64>,
     pub(crate) db_ratio: Figure,
+    /// 0 to 100; `None` before it was worked out.
+    #[serde(skip)]
+    pub(crate) health_score: Option<u32>,
     pub(crate) strip: Strip,
     /// The first row of its state carries the anchor that the counts link to.
     pub(crate) first_of_state: bool,
@@ -175,6 +178,7 @@ fn row(config: &ReportConfig, input: &Input, cluster: &ClusterInput) -> Row {
         fsync_p99: seconds(fsync),
         db_bytes: size,
         db_ratio: figure(ratio, percent, super::tiles::quota_class(ratio)),
+        health_score: cluster.advice.as_ref().and_then(|advice| advice.score.value),
         strip: strip(&cluster.days, input.data_through_ms),
         first_of_state: false,
     }

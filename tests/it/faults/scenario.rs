@@ -36,9 +36,20 @@ pub struct Scenario {
     /// Kinds of events that must be stored.
     #[serde(default)]
     pub events: Vec<String>,
+    /// What advice says first of what it did not say before the fault; nothing new where there is none.
+    #[serde(default)]
+    pub advise: Vec<Advised>,
     /// `make test` runs it on a real cluster, too.
     #[serde(default)]
     pub live: bool,
+}
+
+/// A rule of advice, and from the first reading on when it has to come first.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Advised {
+    pub at: ConfigDuration,
+    pub first: String,
 }
 
 /// How the cluster is made.
