@@ -187,6 +187,9 @@ pub struct Used {
     pub peak: Option<f64>,
     /// What shows it over time.
     pub query: String,
+    /// The peak of each of the last days as a part of what was measured, oldest first: when the day ended (ms since the epoch),
+    /// and the part. Days without data are missing.
+    pub days: Vec<(i64, f64)>,
 }
 
 /// What is used of each cluster's measured limits.
@@ -216,6 +219,8 @@ pub async fn headroom(
         let now = value(config, store, &rate, now_ms).await?;
         let peak = value(config, store, &format!("max_over_time(({rate})[7d:5m])"), now_ms).await?;
         let query = format!("({rate}) / {:.0}", row.rate);
+        let course = format!("max_over_time(({rate})[1d:5m]) / {}", row.rate);
+        let days = days(config, store, &course, now_ms).await?;
         let id = row.id.clone();
         used.push(Used {
             cluster,
@@ -225,6 +230,7 @@ pub async fn headroom(
             now,
             peak,
             query,
+            days,
         });
     }
     Ok(used)
@@ -238,6 +244,25 @@ const COUNTERS: [(&str, &str); 2] = [
         "sum(rate(etcd_mvcc_range_total{SELECTOR}[5m]) or rate(etcd_debugging_mvcc_range_total{SELECTOR}[5m]))",
     ),
 ];
+
+/// Days of headroom that are looked back.
+const DAYS: i64 = 14;
+const DAY_MS: i64 = 86_400_000;
+
+/// The value of an expression at the end of each of the last days, now being the end of the last.
+async fn days(config: &Config, store: &Store, query: &str, now_ms: i64) -> anyhow::Result<Vec<(i64, f64)>> {
+    let expr = promql::parse(query)?;
+    let options = EvalOptions { max_samples: config.query.max_samples, ..EvalOptions::default() };
+    let range = EvalRange { start_ms: now_ms - (DAYS - 1) * DAY_MS, end_ms: now_ms, step_ms: DAY_MS };
+    let selections = promql::selections(&expr, &range, &options);
+    // As scraped: a rate over five minutes needs more than the rollup keeps.
+    let loaded = samples::load(store, &selections, options.max_samples).await?;
+    let found = promql::eval_range(&expr, &loaded.series, &range, &options)?;
+    Ok(found
+        .first()
+        .map(|series| series.ts_ms.iter().copied().zip(series.values.iter().copied()).collect())
+        .unwrap_or_default())
+}
 
 /// The one value of an expression, if it has one.
 async fn value(config: &Config, store: &Store, query: &str, now_ms: i64) -> anyhow::Result<Option<f64>> {

@@ -50,6 +50,7 @@ mod etcd_probe;
 mod events;
 mod faults;
 mod first_contact;
+mod headroom;
 mod help;
 mod host;
 mod incidents;

@@ -180,6 +180,15 @@ impl Headroom {
         });
         let header = ["cluster", "what", "measured", "by", "now", "used", "peak of 7 d", "used at peak"];
         output::table(&header, rows.collect());
+        for used in used.iter().filter(|used| used.days.len() > 1) {
+            let days: Vec<String> =
+                used.days.iter().map(|(_, part)| format!("{:.1}", part * 100.0)).collect();
+            let (cluster, operation) = (&used.cluster, &used.operation);
+            output::line(format_args!(
+                "{cluster} {operation}: used at each day's peak, the oldest first: {} %",
+                days.join(", ")
+            ));
+        }
         for query in used.iter().map(|used| used.query.as_str()).collect::<std::collections::BTreeSet<_>>() {
             output::note(format_args!("over time: etcd-monitor query {query:?}"));
         }
