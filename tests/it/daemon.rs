@@ -242,7 +242,8 @@ fn wrong_input_is_one_clear_message_and_nothing_is_written() {
     let unknown = program::output(&["run", "nosuchjob", "--endpoints", "h:1"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert!(
-        program::stderr(&unknown).contains("there is no job \"nosuchjob\"; there are backup, bench, collect")
+        program::stderr(&unknown)
+            .contains("there is no job \"nosuchjob\"; there are advise, backup, bench, collect")
     );
     let syntax = program::output(&["query", "rate(up"]);
     assert_eq!(syntax.status.code(), Some(2));
